@@ -1,0 +1,5 @@
+//! Links that carry frames between ranks.
+
+pub mod payload;
+
+pub use payload::{AlignedBytes, Inline, Payload};
