@@ -1,5 +1,18 @@
-//! Links that carry frames between ranks.
+//! Links that carry frames between ranks: shared memory, and threads of one process.
+//!
+//! A [`Link`] moves [`Header`]s with the bytes that belong to them, in order for each pair of ranks. It knows nothing of matching or
+//! protocols; it never waits, never queues: "cannot now" is an answer, and what to do about it is the caller's business.
 
+#![forbid(unsafe_code)]
+
+pub mod frame;
 pub mod payload;
 
-pub use payload::{AlignedBytes, Inline, Payload};
+mod link;
+mod shm;
+
+pub use frame::{Envelope, Header};
+pub use link::{Capabilities, Link, LinkError, Packet, PeerState, Sleeper, Transport};
+pub use payload::{AlignedBytes, Buffer, Inline, Payload};
+pub use phalanx_shm::Death;
+pub use shm::Shm;

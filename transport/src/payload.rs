@@ -3,17 +3,21 @@
 //! Every payload starts at an address that is a multiple of [`ALIGNMENT`], so that an rkyv archive or a slice of numbers is read
 //! where it is. Dropping a payload gives its memory back to whoever owns it.
 
-use std::ops::Deref;
+use std::ops::{Deref, DerefMut};
+
+use phalanx_shm::{BlockMut, Borrowed, Words};
 
 /// Alignment in bytes of the first byte of every payload.
 pub const ALIGNMENT: usize = 16;
 
-/// Received bytes: inside this value or on the heap.
+/// Received bytes: inside this value, in a sender's block, or on the heap.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Payload {
     /// At most [`Inline::CAPACITY`] bytes, carried by value.
     Inline(Inline),
+    /// A block of shared memory, on loan.
+    Block(Borrowed),
     /// A buffer of the process.
     Heap(AlignedBytes),
 }
@@ -33,6 +37,7 @@ impl Deref for Payload {
     fn deref(&self) -> &[u8] {
         match self {
             Self::Inline(inline) => inline,
+            Self::Block(block) => block,
             Self::Heap(bytes) => bytes,
         }
     }
@@ -42,20 +47,47 @@ impl Deref for Payload {
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(16))]
 pub struct Inline {
-    bytes: [u8; Self::CAPACITY],
+    words: [u64; Self::CAPACITY / 8],
     len: u8,
 }
 
 impl Inline {
     /// What fits beside the envelope in one cache line.
     pub const CAPACITY: usize = 48;
+    /// No bytes.
+    pub const EMPTY: Self = Self {
+        words: [0; Self::CAPACITY / 8],
+        len: 0,
+    };
 
     /// Copies `bytes`, unless they are more than [`Self::CAPACITY`].
     #[must_use]
+    #[inline]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut inline = Self { bytes: [0; Self::CAPACITY], len: u8::try_from(bytes.len()).ok()? };
-        inline.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        let mut inline = Self::EMPTY;
+        inline.len = bytes.len() as u8;
+        // One word is the most common message by far; a copy of known length is a single store.
+        if let Ok(word) = <[u8; 8]>::try_from(bytes) {
+            inline.words[0] = bytemuck::cast(word);
+        } else {
+            bytemuck::cast_slice_mut(&mut inline.words)
+                .get_mut(..bytes.len())?
+                .copy_from_slice(bytes);
+        }
         Some(inline)
+    }
+
+    /// The `len` bytes in the body of a frame, unless they are too many.
+    #[inline]
+    pub(crate) fn load(frame: &Words, len: u8) -> Option<Self> {
+        let [_, _, words @ ..] = *frame;
+        (usize::from(len) <= Self::CAPACITY).then_some(Self { words, len })
+    }
+
+    /// Puts the bytes into the body of a frame.
+    #[inline]
+    pub(crate) fn store(&self, frame: &mut Words) {
+        frame[2..].copy_from_slice(&self.words);
     }
 }
 
@@ -64,7 +96,49 @@ impl Deref for Inline {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+        &bytemuck::cast_slice(&self.words)[..usize::from(self.len)]
+    }
+}
+
+/// Bytes to be written by the program and then sent without another copy.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Buffer {
+    /// A block of this rank's pool.
+    Block(BlockMut),
+    /// A buffer of the process.
+    Heap(AlignedBytes),
+}
+
+impl Buffer {
+    /// Shortens the content to its first `len` bytes; a longer `len` changes nothing.
+    pub fn truncate(&mut self, len: usize) {
+        match self {
+            Self::Block(block) => block.set_len(len.min(block.len())),
+            Self::Heap(bytes) => bytes.truncate(len),
+        }
+    }
+}
+
+impl Deref for Buffer {
+    type Target = [u8];
+
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Block(block) => block,
+            Self::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl DerefMut for Buffer {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match self {
+            Self::Block(block) => block,
+            Self::Heap(bytes) => bytes.as_mut_slice(),
+        }
     }
 }
 
@@ -79,7 +153,10 @@ impl AlignedBytes {
     /// A buffer of `len` zero bytes.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(ALIGNMENT)], len }
+        Self {
+            words: vec![0; len.div_ceil(ALIGNMENT)],
+            len,
+        }
     }
 
     /// A buffer holding a copy of `bytes`.

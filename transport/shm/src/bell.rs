@@ -1,0 +1,81 @@
+//! How a receiver learns which of its many rings hold something, and how it sleeps.
+//!
+//! A receiver polls only the few rings that it *watches*; a sender whose ring is not watched sets its bit and then the gate's
+//! `PENDING` after each publication. Going to sleep, a receiver stops watching all rings, so that every sender rings, and then raises
+//! `SLEEPING` in the same word that ringing changes: the sender's own read-modify-write tells it that someone must be woken.
+//!
+//! Two races are to be won, and loom explores both (`tests/model.rs`):
+//! - *watched -> unwatched*: the sender publishes, then looks at `watched`; the receiver clears `watched`, then looks at the slot.
+//!   [`Barrier`](crate::primitive::Barrier) between each pair makes at least one of them see the other.
+//! - *ringing -> sleeping*: both change the gate, and one of the two changes comes second.
+
+use std::time::Duration;
+
+use crate::layout::Control;
+use crate::orders::RING;
+use crate::primitive::Ordering;
+use crate::system;
+
+/// Gate bit: some bell has been rung since the owner last looked.
+const PENDING: u32 = 1;
+/// Gate bit: the owner sleeps, or is about to.
+const SLEEPING: u32 = 2;
+
+impl Control {
+    /// Sender: tells the owner that the ring of `sender` holds something, and wakes it if need be.
+    pub(crate) fn ring(&self, sender: usize) {
+        self.rung[sender / 64].fetch_or(1 << (sender % 64), RING);
+        if self.bell.gate.fetch_or(PENDING, RING) & SLEEPING != 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes the owner's threads, if any sleeps. Only the one who takes the flag away pays for the system call.
+    pub(crate) fn wake(&self) {
+        if self.bell.gate.fetch_and(!SLEEPING, RING) & SLEEPING != 0 {
+            system::futex_wake_all(&self.bell.gate);
+        }
+    }
+
+    /// Owner: whether a bell has been rung. A hint; [`Self::take_rings`] synchronises.
+    #[inline]
+    pub(crate) fn has_rung(&self) -> bool {
+        self.bell.gate.load(Ordering::Relaxed) & PENDING != 0
+    }
+
+    /// Owner: clears the bells and calls `found` for each sender that rang.
+    pub(crate) fn take_rings(&self, senders: usize, mut found: impl FnMut(usize)) {
+        // First the gate, then the bits: a sender sets them the other way round, so that a bit missed here finds the gate closed and
+        // opens it again.
+        self.bell.gate.fetch_and(!PENDING, RING);
+        for (index, word) in self.rung.iter().enumerate().take(senders.div_ceil(64)) {
+            let mut bits = if word.load(Ordering::Relaxed) == 0 {
+                0
+            } else {
+                word.swap(0, RING)
+            };
+            while bits != 0 {
+                let sender = index * 64 + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if sender < senders {
+                    found(sender);
+                }
+            }
+        }
+    }
+
+    /// Owner, once no ring is watched: announces that it is about to sleep. `false`, and no announcement, when a bell has been rung.
+    pub(crate) fn announce_sleep(&self) -> bool {
+        if self.bell.gate.fetch_or(SLEEPING, RING) & PENDING == 0 {
+            return true;
+        }
+        self.bell.gate.fetch_and(!SLEEPING, RING);
+        false
+    }
+
+    /// Owner, after the announcement: sleeps until it is woken or `timeout` has passed. May return early.
+    pub(crate) fn sleep(&self, timeout: Duration) {
+        system::futex_wait(&self.bell.gate, SLEEPING, timeout);
+        self.bell.gate.fetch_and(!SLEEPING, RING);
+    }
+}

@@ -1,0 +1,170 @@
+//! The receiving side of a rank: all rings that lead to it.
+//!
+//! Polls the ring that was busy last, then the other watched ones, then those that rang, then the gate. Rings of peers that never
+//! talked are not even mapped, so idle peers cost nothing, however many there are.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::layout::{Control, RingPage};
+use crate::port::PortError;
+use crate::primitive::{Barrier, Ordering};
+use crate::ring::{Consumer, Words};
+use crate::segment::{Mapped, Segment};
+
+/// Rings polled without being asked. More make each poll longer than the ring of a bell costs the sender.
+const MOST_WATCHED: usize = 8;
+/// Frames taken from the hot ring in a row before the others get their turn.
+const LONGEST_STREAK: u32 = 16;
+
+/// All rings that lead to one rank.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    segment: Arc<Segment>,
+    rank: usize,
+    barrier: Barrier,
+    rings: Vec<Option<Consumer<Mapped<RingPage>>>>,
+    watched: Vec<usize>,
+    /// Rings that rang, are not watched, and have not been found empty since.
+    ready: VecDeque<usize>,
+    hot: usize,
+    streak: u32,
+}
+
+impl Inbox {
+    pub(crate) fn new(segment: &Arc<Segment>, rank: usize) -> Self {
+        let rings = (0..segment.ranks()).map(|_| None).collect();
+        let (watched, ready) = (Vec::with_capacity(MOST_WATCHED), VecDeque::new());
+        Self {
+            segment: Arc::clone(segment),
+            rank,
+            barrier: segment.barrier(),
+            rings,
+            watched,
+            ready,
+            hot: rank,
+            streak: 0,
+        }
+    }
+
+    /// The next frame and its sender.
+    #[inline]
+    pub(crate) fn poll(&mut self) -> Result<Option<(usize, Words)>, PortError> {
+        if self.streak < LONGEST_STREAK
+            && let Some(words) = pop(&mut self.rings, self.hot)?
+        {
+            self.streak += 1;
+            return Ok(Some((self.hot, words)));
+        }
+        self.poll_others()
+    }
+
+    /// Stops watching, so that every sender rings, and announces sleep. `false` when something arrived meanwhile.
+    pub(crate) fn prepare_sleep(&mut self) -> bool {
+        if !self.ready.is_empty() {
+            return false;
+        }
+        for &peer in &self.watched {
+            watch(&self.rings, peer, false);
+        }
+        self.barrier.heavy();
+        if self
+            .watched
+            .iter()
+            .any(|&peer| self.rings[peer].as_ref().is_some_and(Consumer::is_ready))
+        {
+            for &peer in &self.watched {
+                watch(&self.rings, peer, true);
+            }
+            return false;
+        }
+        self.watched.clear();
+        self.control().announce_sleep()
+    }
+
+    fn poll_others(&mut self) -> Result<Option<(usize, Words)>, PortError> {
+        self.streak = 0;
+        for index in 0..self.watched.len() {
+            let peer = self.watched[index];
+            if let Some(words) = pop(&mut self.rings, peer)? {
+                self.hot = peer;
+                // Who was served goes last.
+                self.watched[index..].rotate_left(1);
+                return Ok(Some((peer, words)));
+            }
+        }
+        while let Some(&peer) = self.ready.front() {
+            if let Some(words) = pop(&mut self.rings, peer)? {
+                self.ready.rotate_left(1);
+                return Ok(Some((peer, words)));
+            }
+            self.ready.pop_front();
+        }
+        if self.control().has_rung() {
+            self.answer_bells()?;
+        }
+        Ok(None)
+    }
+
+    /// Takes note of who rang; the next poll reads them.
+    #[cold]
+    fn answer_bells(&mut self) -> Result<(), PortError> {
+        let mut rang = Vec::new();
+        self.control()
+            .take_rings(self.rings.len(), |sender| rang.push(sender));
+        for sender in rang {
+            if sender == self.rank {
+                continue;
+            }
+            if self.rings[sender].is_none() {
+                self.rings[sender] = Some(Consumer::new(Mapped::ring(
+                    &self.segment,
+                    sender,
+                    self.rank,
+                )?));
+            }
+            if self.watched.contains(&sender) {
+                continue;
+            }
+            if self.watched.len() == MOST_WATCHED {
+                if !self.ready.contains(&sender) {
+                    self.ready.push_back(sender);
+                }
+            } else {
+                watch(&self.rings, sender, true);
+                self.watched.push(sender);
+                self.ready.retain(|&peer| peer != sender);
+            }
+        }
+        Ok(())
+    }
+
+    fn control(&self) -> &Control {
+        self.segment.control(self.rank)
+    }
+}
+
+#[inline]
+fn pop<P: Deref<Target = RingPage>>(
+    rings: &mut [Option<Consumer<P>>],
+    peer: usize,
+) -> Result<Option<Words>, PortError> {
+    match &mut rings[peer] {
+        Some(ring) => ring
+            .try_pop()
+            .map_err(|source| PortError::Corrupted { peer, source }),
+        None => Ok(None),
+    }
+}
+
+/// Tells the sender of a ring whether it must ring.
+fn watch<P: Deref<Target = RingPage>>(rings: &[Option<Consumer<P>>], peer: usize, watched: bool) {
+    if let Some(ring) = &rings[peer] {
+        // Relaxed: seen late, `true` costs the sender a ring; `false` is followed by the barrier.
+        ring.page()
+            .watched
+            .0
+            .store(u32::from(watched), Ordering::Relaxed);
+    }
+}

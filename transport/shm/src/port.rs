@@ -1,0 +1,233 @@
+//! One rank's place in the node segment: its rings out, its rings in, its blocks.
+//!
+//! All that is unsafe about shared memory ends here. There is one port per rank and segment (the rank's state word sees to it), the
+//! port's methods take `&mut self`, and so every ring has one producer and one consumer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending};
+use crate::inbox::Inbox;
+use crate::layout::RingPage;
+use crate::life::RankState;
+use crate::pool::{Pool, PoolError, PoolSettings};
+use crate::primitive::Ordering;
+use crate::ring::{Corrupted, Producer, Words};
+use crate::segment::{Mapped, Segment, SegmentError};
+
+/// A rank's end of everything.
+#[derive(Debug)]
+pub struct Port {
+    segment: Arc<Segment>,
+    rank: usize,
+    outgoing: Vec<Option<Producer<Mapped<RingPage>>>>,
+    inbox: Inbox,
+    pool: Arc<Pool>,
+    lending: Arc<Lending>,
+}
+
+/// What can go wrong with a peer's rings.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PortError {
+    /// A ring holds what its protocol does not allow.
+    #[error(
+        "the ring shared with rank {peer} is damaged ({source}): that rank, or this one, wrote through a wild pointer"
+    )]
+    Corrupted {
+        /// The rank at the other end.
+        peer: usize,
+        /// What was found.
+        source: Corrupted,
+    },
+    /// A page of the segment cannot be had.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// No block can be had.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A peer named a block that cannot be.
+    #[error(transparent)]
+    Borrow(#[from] BorrowError),
+}
+
+impl Port {
+    /// Takes the place of `rank`.
+    ///
+    /// # Errors
+    /// When someone has it already.
+    ///
+    /// # Panics
+    /// When the segment has no such rank.
+    pub fn attach(
+        segment: Arc<Segment>,
+        rank: usize,
+        settings: PoolSettings,
+    ) -> Result<Self, SegmentError> {
+        segment.claim(rank)?;
+        Ok(Self {
+            rank,
+            outgoing: (0..segment.ranks()).map(|_| None).collect(),
+            inbox: Inbox::new(&segment, rank),
+            pool: Pool::new(&segment, rank, settings),
+            lending: Lending::new(&segment, rank),
+            segment,
+        })
+    }
+
+    /// The segment.
+    #[must_use]
+    pub fn segment(&self) -> &Arc<Segment> {
+        &self.segment
+    }
+
+    /// The rank's blocks.
+    #[must_use]
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// Publishes one frame to `peer`; `false` when its ring is full. Never waits.
+    ///
+    /// # Errors
+    /// When the ring cannot be mapped or is damaged.
+    #[inline]
+    pub fn try_push(&mut self, peer: usize, words: &Words) -> Result<bool, PortError> {
+        let ring = producer(&mut self.outgoing, &self.segment, self.rank, peer)?;
+        if !ring
+            .try_push(words)
+            .map_err(|source| PortError::Corrupted { peer, source })?
+        {
+            return Ok(false);
+        }
+        self.segment.barrier().light();
+        // Relaxed: the barrier before orders it after the publication; see `bell`.
+        if ring.page().watched.0.load(Ordering::Relaxed) == 0 {
+            self.segment.control(peer).ring(self.rank);
+        }
+        Ok(true)
+    }
+
+    /// Whether a frame to `peer` would be taken now.
+    ///
+    /// # Errors
+    /// As [`Self::try_push`].
+    #[inline]
+    pub fn has_room(&mut self, peer: usize) -> Result<bool, PortError> {
+        let ring = producer(&mut self.outgoing, &self.segment, self.rank, peer)?;
+        ring.has_room()
+            .map_err(|source| PortError::Corrupted { peer, source })
+    }
+
+    /// Copies `bytes` into a block lent to `peer`; the frame with the descriptor must follow.
+    ///
+    /// # Errors
+    /// When there is no block.
+    #[inline]
+    pub fn stage(&mut self, peer: usize, bytes: &[u8]) -> Result<Descriptor, PoolError> {
+        let mut block = self.pool.take(bytes.len())?;
+        block.copy_from_slice(bytes);
+        self.lend(block, &[peer]).map_err(|(_, error)| error)
+    }
+
+    /// Lends `block` to each of `readers`; frames with the descriptor must follow.
+    ///
+    /// # Errors
+    /// Gives the block back when one of the readers already holds too many.
+    #[inline]
+    pub fn lend(
+        &mut self,
+        block: BlockMut,
+        readers: &[usize],
+    ) -> Result<Descriptor, (BlockMut, PoolError)> {
+        debug_assert!(
+            !readers.is_empty(),
+            "a block lent to nobody would never come back"
+        );
+        if let Err(error) = self.pool.lend(block.descriptor().block, readers) {
+            return Err((block, error));
+        }
+        let descriptor = block.descriptor();
+        block.into_lent();
+        Ok(descriptor)
+    }
+
+    /// A guard on the block that `owner` sent.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be.
+    #[inline]
+    pub fn borrow(&self, owner: usize, descriptor: Descriptor) -> Result<Borrowed, BorrowError> {
+        self.lending.borrow(owner, descriptor)
+    }
+
+    /// Copies what `owner` exposes at `offset` of the segment into `into`.
+    ///
+    /// # Errors
+    /// When the place lies outside the owner's arena.
+    pub fn pull(&self, owner: usize, offset: u64, into: &mut [u8]) -> Result<(), BorrowError> {
+        self.lending.pull(owner, offset, into)
+    }
+
+    /// The next frame from anyone, with its sender. Never waits.
+    ///
+    /// # Errors
+    /// When a ring is damaged.
+    #[inline]
+    pub fn poll(&mut self) -> Result<Option<(usize, Words)>, PortError> {
+        self.inbox.poll()
+    }
+
+    /// Gets ready to sleep; `false` when something arrived meanwhile. Then [`Sleeper::sleep`] may be called, without this port.
+    pub fn prepare_sleep(&mut self) -> bool {
+        self.inbox.prepare_sleep()
+    }
+
+    /// The handle to sleep and wake with.
+    #[must_use]
+    pub fn sleeper(&self) -> Sleeper {
+        Sleeper {
+            segment: Arc::clone(&self.segment),
+            rank: self.rank,
+        }
+    }
+}
+
+impl Drop for Port {
+    fn drop(&mut self) {
+        self.segment.depart(self.rank, RankState::Left);
+    }
+}
+
+/// Lets a thread sleep until its rank has mail. Separate from the port, so that other threads can use that meanwhile.
+#[derive(Clone, Debug)]
+pub struct Sleeper {
+    segment: Arc<Segment>,
+    rank: usize,
+}
+
+impl Sleeper {
+    /// Sleeps, after [`Port::prepare_sleep`] said so, until mail arrives, someone calls [`Self::wake`], or `timeout` has passed.
+    pub fn sleep(&self, timeout: Duration) {
+        self.segment.control(self.rank).sleep(timeout);
+    }
+
+    /// Wakes all threads of this rank that sleep.
+    pub fn wake(&self) {
+        self.segment.control(self.rank).wake();
+    }
+}
+
+#[inline]
+fn producer<'a>(
+    outgoing: &'a mut [Option<Producer<Mapped<RingPage>>>],
+    segment: &Arc<Segment>,
+    rank: usize,
+    peer: usize,
+) -> Result<&'a mut Producer<Mapped<RingPage>>, SegmentError> {
+    let place = &mut outgoing[peer];
+    if place.is_none() {
+        *place = Some(Producer::new(Mapped::ring(segment, rank, peer)?));
+    }
+    Ok(place.as_mut().expect("just filled"))
+}

@@ -1,0 +1,268 @@
+//! The small boundary between the runtime and whatever carries its frames.
+
+use std::time::Duration;
+
+use phalanx_shm::{BorrowError, Death, PoolError, PortError, SegmentError};
+
+use crate::frame::{FrameError, Header};
+use crate::payload::{Buffer, Payload};
+use crate::shm::Shm;
+
+/// What a link carries: a header, and the bytes it speaks of.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Packet {
+    /// What it is.
+    pub header: Header,
+    /// Its bytes; empty where the header stands alone.
+    pub payload: Payload,
+}
+
+impl Packet {
+    /// A packet of its two parts.
+    #[must_use]
+    #[inline]
+    pub fn new(header: Header, payload: Payload) -> Self {
+        Self { header, payload }
+    }
+}
+
+/// What a link can do; protocols are chosen by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// Name for people: `shm`, `inproc`.
+    pub name: &'static str,
+    /// Most bytes that travel with a header for free.
+    pub inline: usize,
+    /// A buffer of any size is handed over without a copy.
+    pub lends: bool,
+    /// A receiver can read a sender's exposed memory.
+    pub exposes: bool,
+}
+
+impl Capabilities {
+    /// Capabilities of their parts.
+    #[must_use]
+    pub const fn new(name: &'static str, inline: usize, lends: bool, exposes: bool) -> Self {
+        Self {
+            name,
+            inline,
+            lends,
+            exposes,
+        }
+    }
+}
+
+/// Whether more can come from a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerState {
+    /// As far as anybody knows.
+    Present,
+    /// It left in good order.
+    Left,
+    /// It died.
+    Dead(Death),
+}
+
+/// One way to carry packets between the ranks of a job. No method waits.
+pub trait Transport {
+    /// What the link can do.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Sends a header with a copy of `bytes`; `false` when there is no room now.
+    ///
+    /// # Errors
+    /// When the peer's ring is damaged or memory ran out.
+    fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError>;
+
+    /// Sends a header with a buffer of [`Self::reserve`] or [`Self::reserve_chunk`], uncopied. Gives the buffer back when there is no
+    /// room now.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    fn send_buffer(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        buffer: Buffer,
+    ) -> Result<Option<Buffer>, LinkError>;
+
+    /// A buffer of `len` bytes to write a message into.
+    ///
+    /// # Errors
+    /// When memory ran out.
+    fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError>;
+
+    /// A buffer for a part of a large message, as long as the link likes its parts, or none while too many are under way.
+    ///
+    /// # Errors
+    /// When memory ran out.
+    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError>;
+
+    /// The next packet, with its sender.
+    ///
+    /// # Errors
+    /// When a peer sent what cannot be.
+    fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError>;
+
+    /// Gets ready to sleep; `false` when something arrived meanwhile.
+    fn prepare_sleep(&mut self) -> bool;
+
+    /// How many peers have departed; changes exactly when some [`Self::state_of`] does.
+    fn departures(&self) -> u32;
+
+    /// How a peer is.
+    fn state_of(&self, peer: usize) -> PeerState;
+}
+
+/// The links there are. A closed set, so that the hot path is a `match` and not a call through a table.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Link {
+    /// Ranks of one host through shared memory.
+    Shm(Shm),
+}
+
+macro_rules! each_link {
+    ($link:expr, $inner:ident => $call:expr) => {
+        match $link {
+            Link::Shm($inner) => $call,
+        }
+    };
+}
+
+impl Link {
+    /// Where `bytes` lie in memory that peers can read, if they do.
+    #[must_use]
+    #[inline]
+    pub fn expose(&self, bytes: &[u8]) -> Option<u64> {
+        match self {
+            Self::Shm(shm) => shm.expose(bytes),
+        }
+    }
+
+    /// Copies what `peer` exposed at `offset` into `into`.
+    ///
+    /// # Errors
+    /// When the place is not the peer's, or the link exposes nothing.
+    pub fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
+        match self {
+            Self::Shm(shm) => shm.pull(peer, offset, into),
+        }
+    }
+
+    /// The handle to sleep and wake with.
+    #[must_use]
+    pub fn sleeper(&self) -> Sleeper {
+        match self {
+            Self::Shm(shm) => Sleeper::Shm(shm.sleeper()),
+        }
+    }
+}
+
+impl Transport for Link {
+    #[inline]
+    fn capabilities(&self) -> Capabilities {
+        each_link!(self, link => link.capabilities())
+    }
+
+    #[inline]
+    fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
+        each_link!(self, link => link.send(peer, header, bytes))
+    }
+
+    #[inline]
+    fn send_buffer(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        buffer: Buffer,
+    ) -> Result<Option<Buffer>, LinkError> {
+        each_link!(self, link => link.send_buffer(peer, header, buffer))
+    }
+
+    #[inline]
+    fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError> {
+        each_link!(self, link => link.reserve(len))
+    }
+
+    #[inline]
+    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError> {
+        each_link!(self, link => link.reserve_chunk())
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
+        each_link!(self, link => link.poll())
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        each_link!(self, link => link.prepare_sleep())
+    }
+
+    fn departures(&self) -> u32 {
+        each_link!(self, link => link.departures())
+    }
+
+    fn state_of(&self, peer: usize) -> PeerState {
+        each_link!(self, link => link.state_of(peer))
+    }
+}
+
+/// Lets a thread sleep until its rank has mail, without holding the link.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Sleeper {
+    /// Sleeps on a word of the segment.
+    Shm(phalanx_shm::Sleeper),
+}
+
+impl Sleeper {
+    /// Sleeps, after [`Transport::prepare_sleep`] said so, until mail arrives, someone calls [`Self::wake`], or `timeout` has passed.
+    pub fn sleep(&self, timeout: Duration) {
+        match self {
+            Self::Shm(sleeper) => sleeper.sleep(timeout),
+        }
+    }
+
+    /// Wakes all threads of this rank that sleep.
+    pub fn wake(&self) {
+        match self {
+            Self::Shm(sleeper) => sleeper.wake(),
+        }
+    }
+}
+
+/// Why a link failed. Whatever it says of a peer, this rank goes on.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LinkError {
+    /// A peer's ring is damaged.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// There is no block.
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    /// A peer named memory that is not its own.
+    #[error(transparent)]
+    Borrow(#[from] BorrowError),
+    /// There is no segment.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
+    /// A peer sent nonsense.
+    #[error("rank {peer} sent {source}")]
+    Frame {
+        /// The sender.
+        peer: usize,
+        /// What it sent.
+        source: FrameError,
+    },
+    /// The link has no memory that peers can read.
+    #[error("rank {peer} exposed memory over a link that cannot: it is of another version")]
+    NotExposed {
+        /// The sender.
+        peer: usize,
+    },
+}

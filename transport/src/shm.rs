@@ -1,0 +1,142 @@
+//! Frames through the node segment.
+
+use std::sync::Arc;
+
+use phalanx_shm::{PoolError, Port, RankState, Segment, Sleeper};
+
+use crate::frame::{self, Content, Header};
+use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
+use crate::payload::{Buffer, Inline, Payload};
+
+/// The link between ranks that share a segment.
+#[derive(Debug)]
+pub struct Shm {
+    port: Port,
+}
+
+impl Shm {
+    /// A link over the rank's port.
+    #[must_use]
+    pub fn new(port: Port) -> Self {
+        Self { port }
+    }
+
+    /// The segment.
+    #[must_use]
+    pub fn segment(&self) -> &Arc<Segment> {
+        self.port.segment()
+    }
+
+    /// The port.
+    #[must_use]
+    pub fn port(&self) -> &Port {
+        &self.port
+    }
+
+    #[inline]
+    pub(crate) fn expose(&self, bytes: &[u8]) -> Option<u64> {
+        self.port
+            .segment()
+            .offset_of(bytes)
+            .map(|offset| offset as u64)
+    }
+
+    pub(crate) fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
+        Ok(self.port.pull(peer, offset, into)?)
+    }
+
+    pub(crate) fn sleeper(&self) -> Sleeper {
+        self.port.sleeper()
+    }
+}
+
+impl Transport for Shm {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::new("shm", Inline::CAPACITY, true, true)
+    }
+
+    #[inline]
+    fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
+        if bytes.len() <= Inline::CAPACITY {
+            return Ok(self.port.try_push(peer, &frame::encode(header, bytes))?);
+        }
+        if !self.port.has_room(peer)? {
+            return Ok(false);
+        }
+        match self.port.stage(peer, bytes) {
+            Ok(block) => Ok(self
+                .port
+                .try_push(peer, &frame::encode_block(header, block))?),
+            Err(PoolError::Lent { .. }) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn send_buffer(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        buffer: Buffer,
+    ) -> Result<Option<Buffer>, LinkError> {
+        let block = match buffer {
+            Buffer::Block(block) => block,
+            Buffer::Heap(_) => {
+                return Ok(if self.send(peer, header, &buffer)? {
+                    None
+                } else {
+                    Some(buffer)
+                });
+            }
+        };
+        if !self.port.has_room(peer)? {
+            return Ok(Some(Buffer::Block(block)));
+        }
+        match self.port.lend(block, &[peer]) {
+            Ok(descriptor) => {
+                self.port
+                    .try_push(peer, &frame::encode_block(header, descriptor))?;
+                Ok(None)
+            }
+            Err((block, PoolError::Lent { .. })) => Ok(Some(Buffer::Block(block))),
+            Err((_, error)) => Err(error.into()),
+        }
+    }
+
+    fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError> {
+        Ok(Buffer::Block(self.port.pool().take(len)?))
+    }
+
+    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError> {
+        Ok(self.port.pool().take_chunk()?.map(Buffer::Block))
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
+        let Some((peer, words)) = self.port.poll()? else {
+            return Ok(None);
+        };
+        let (header, content) =
+            frame::decode(&words).map_err(|source| LinkError::Frame { peer, source })?;
+        let payload = match content {
+            Content::Inline(inline) => Payload::Inline(inline),
+            Content::Block(block) => Payload::Block(self.port.borrow(peer, block)?),
+        };
+        Ok(Some((peer, Packet::new(header, payload))))
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        self.port.prepare_sleep()
+    }
+
+    fn departures(&self) -> u32 {
+        self.port.segment().departures()
+    }
+
+    fn state_of(&self, peer: usize) -> PeerState {
+        match self.port.segment().state_of(peer) {
+            RankState::Left => PeerState::Left,
+            RankState::Dead(death) => PeerState::Dead(death),
+            _ => PeerState::Present,
+        }
+    }
+}
