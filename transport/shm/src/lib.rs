@@ -39,6 +39,8 @@ mod block;
 #[cfg(not(phalanx_loom))]
 mod inbox;
 #[cfg(not(phalanx_loom))]
+mod lease;
+#[cfg(not(phalanx_loom))]
 mod life;
 #[cfg(not(phalanx_loom))]
 mod named;
@@ -57,6 +59,7 @@ mod system;
 pub use {
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
     layout::MAX_RANKS,
+    lease::{Lessor, ReadLease, WriteLease, lease},
     life::{Death, RankState},
     pool::{Pool, PoolError, PoolSettings},
     port::{Port, PortError, Sleeper},
