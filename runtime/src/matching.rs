@@ -57,6 +57,11 @@ pub(crate) struct Posted<T> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place(usize);
 
+impl Place {
+    /// In no queue.
+    pub(crate) const NONE: Self = Self(NONE);
+}
+
 impl<T> Posted<T> {
     pub(crate) fn new() -> Self {
         Self { lists: Lists::new(), counts: [0; KINDS] }

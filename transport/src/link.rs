@@ -153,6 +153,13 @@ impl Link {
         }
     }
 
+    /// Takes back what a departed peer still held.
+    pub fn forget(&mut self, peer: usize) {
+        match self {
+            Self::Shm(shm) => shm.forget(peer),
+        }
+    }
+
     /// The handle to sleep and wake with.
     #[must_use]
     pub fn sleeper(&self) -> Sleeper {

@@ -45,6 +45,13 @@ impl Shm {
         Ok(self.port.pull(peer, offset, into)?)
     }
 
+    /// Blocks lent to a dead rank come back. One that left in good order has returned, or still reads, what it had.
+    pub(crate) fn forget(&mut self, peer: usize) {
+        if let RankState::Dead(_) = self.port.segment().state_of(peer) {
+            self.port.pool().reclaim(peer);
+        }
+    }
+
     pub(crate) fn sleeper(&self) -> Sleeper {
         self.port.sleeper()
     }
