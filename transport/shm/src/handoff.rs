@@ -23,7 +23,7 @@ use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
-use nix::sys::signal::Signal;
+use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getpid, getppid};
 
 /// What a child gets beside its arguments and environment.
@@ -42,8 +42,9 @@ pub struct Handoff {
 /// Makes `command` apply `handoff` when it starts, and makes its process die with the calling *thread*.
 ///
 /// The kernel sends SIGKILL to the child when the thread that spawned it ends, so spawn from a thread that lives as long
-/// as the job. SIGINT, SIGQUIT and SIGTERM get their default action in the child: a shell starts background commands with the
-/// first two ignored, and a launcher forwards them on purpose.
+/// as the job. In the child no signal is blocked, and SIGINT, SIGQUIT and SIGTERM have their default action: a shell
+/// starts background commands with the first two ignored, and a launcher, which blocks them to read them from a
+/// descriptor, forwards them on purpose.
 ///
 /// # Errors
 /// If `handoff.processor` is beyond what the kernel's processor sets can name.
@@ -114,6 +115,7 @@ impl Prepared {
             // SAFETY: SIG_DFL installs no handler, so no code of this process can run because of it.
             unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
+        SigSet::empty().thread_set_mask()?;
         close_on_exec_above_stderr();
         for descriptor in &self.inherit {
             fcntl(descriptor, FcntlArg::F_SETFD(FdFlag::empty()))?;
@@ -192,6 +194,16 @@ mod tests {
             listed.split_whitespace().last().unwrap(),
             processor.to_string()
         );
+    }
+
+    #[test]
+    fn signals_blocked_here_reach_the_child() {
+        let blocked = SigSet::from(Signal::SIGTERM);
+        blocked.thread_block().unwrap();
+        let listed = output("grep SigBlk /proc/self/status", Handoff::default());
+        blocked.thread_unblock().unwrap();
+        let mask = listed.split_whitespace().last().unwrap();
+        assert_eq!(u64::from_str_radix(mask, 16), Ok(0));
     }
 
     #[test]
