@@ -37,6 +37,8 @@ mod bell;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
+pub mod handoff;
+#[cfg(not(phalanx_loom))]
 mod inbox;
 #[cfg(not(phalanx_loom))]
 mod lease;
