@@ -53,7 +53,10 @@ impl Inline {
     /// Copies `bytes`, unless they are more than [`Self::CAPACITY`].
     #[must_use]
     pub fn new(bytes: &[u8]) -> Option<Self> {
-        let mut inline = Self { bytes: [0; Self::CAPACITY], len: u8::try_from(bytes.len()).ok()? };
+        let mut inline = Self {
+            bytes: [0; Self::CAPACITY],
+            len: u8::try_from(bytes.len()).ok()?,
+        };
         inline.bytes.get_mut(..bytes.len())?.copy_from_slice(bytes);
         Some(inline)
     }
@@ -79,7 +82,10 @@ impl AlignedBytes {
     /// A buffer of `len` zero bytes.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
-        Self { words: vec![0; len.div_ceil(ALIGNMENT)], len }
+        Self {
+            words: vec![0; len.div_ceil(ALIGNMENT)],
+            len,
+        }
     }
 
     /// A buffer holding a copy of `bytes`.
