@@ -30,7 +30,9 @@ pub enum Error {
         doing: &'static str,
     },
     /// The peer left the job in good order, and what is waited for was not among what it sent.
-    #[error("rank {rank} left the job before {doing}: let both sides agree on how many messages there are")]
+    #[error(
+        "rank {rank} left the job before {doing}: let both sides agree on how many messages there are"
+    )]
     PeerLeft {
         /// Who left.
         rank: usize,
@@ -65,13 +67,17 @@ pub enum Error {
         tag: i32,
     },
     /// A peer sent parts of a message that do not fit together.
-    #[error("rank {rank} sent parts of a message that do not fit together: its memory is damaged, or it is of another version")]
+    #[error(
+        "rank {rank} sent parts of a message that do not fit together: its memory is damaged, or it is of another version"
+    )]
     Damaged {
         /// The sender.
         rank: usize,
     },
     /// There is no memory for a message.
-    #[error("no memory for the {sent} bytes that rank {from} sent with tag {tag}: receive into a buffer of your own, or in parts")]
+    #[error(
+        "no memory for the {sent} bytes that rank {from} sent with tag {tag}: receive into a buffer of your own, or in parts"
+    )]
     TooLarge {
         /// The sender.
         from: usize,
@@ -104,7 +110,9 @@ pub enum Error {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The world was asked for twice.
-    #[error("this process has joined its job already: pass the world, or a clone of its communicator, to where it is needed")]
+    #[error(
+        "this process has joined its job already: pass the world, or a clone of its communicator, to where it is needed"
+    )]
     AlreadyJoined,
 }
 
@@ -126,7 +134,9 @@ pub struct SendError<B> {
 
 impl<B> fmt::Debug for SendError<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SendError").field("error", &self.error).finish_non_exhaustive()
+        f.debug_struct("SendError")
+            .field("error", &self.error)
+            .finish_non_exhaustive()
     }
 }
 
@@ -150,7 +160,11 @@ pub struct Timeout {
 
 impl fmt::Display for Timeout {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "rank {} waited {:?} in vain for {}", self.rank, self.waited, self.what)
+        write!(
+            f,
+            "rank {} waited {:?} in vain for {}",
+            self.rank, self.waited, self.what
+        )
     }
 }
 
@@ -170,12 +184,26 @@ pub struct TypeMismatch {
 
 impl fmt::Display for TypeMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, tag, sent, expected } = self;
-        write!(f, "rank {from} sent `{sent}` with tag {tag}, but `{expected}` was to be received: ")?;
+        let Self {
+            from,
+            tag,
+            sent,
+            expected,
+        } = self;
+        write!(
+            f,
+            "rank {from} sent `{sent}` with tag {tag}, but `{expected}` was to be received: "
+        )?;
         if sent == expected {
-            write!(f, "their fields differ, so build all ranks from one definition of the type")
+            write!(
+                f,
+                "their fields differ, so build all ranks from one definition of the type"
+            )
         } else {
-            write!(f, "receive `{sent}`, or give the two kinds of message different tags")
+            write!(
+                f,
+                "receive `{sent}`, or give the two kinds of message different tags"
+            )
         }
     }
 }
@@ -196,7 +224,12 @@ pub struct Truncated {
 
 impl fmt::Display for Truncated {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { from, tag, sent, capacity } = self;
+        let Self {
+            from,
+            tag,
+            sent,
+            capacity,
+        } = self;
         write!(
             f,
             "rank {from} sent {sent} bytes with tag {tag}, but the buffer holds {capacity}: probe for the size first, or receive without a buffer"
@@ -207,9 +240,10 @@ impl fmt::Display for Truncated {
 fn describe(how: Death) -> String {
     match how {
         Death::Exit(code) => format!("exit code {code}"),
-        Death::Signal(signal) => {
-            nix::sys::signal::Signal::try_from(i32::from(signal)).map_or_else(|_| format!("signal {signal}"), |name| format!("signal {signal}, {name}"))
-        }
+        Death::Signal(signal) => nix::sys::signal::Signal::try_from(i32::from(signal)).map_or_else(
+            |_| format!("signal {signal}"),
+            |name| format!("signal {signal}, {name}"),
+        ),
         _ => "nobody saw how".to_owned(),
     }
 }

@@ -41,7 +41,14 @@ impl Pattern {
 
     fn key(&self) -> Key {
         let kind = usize::from(self.source.is_none()) | usize::from(self.tag.is_none()) << 1;
-        Key::new(kind, Address { context: self.context, source: self.source.unwrap_or(0), tag: self.tag.unwrap_or(0) })
+        Key::new(
+            kind,
+            Address {
+                context: self.context,
+                source: self.source.unwrap_or(0),
+                tag: self.tag.unwrap_or(0),
+            },
+        )
     }
 }
 
@@ -64,7 +71,10 @@ impl Place {
 
 impl<T> Posted<T> {
     pub(crate) fn new() -> Self {
-        Self { lists: Lists::new(), counts: [0; KINDS] }
+        Self {
+            lists: Lists::new(),
+            counts: [0; KINDS],
+        }
     }
 
     #[inline]
@@ -121,16 +131,15 @@ impl<T> Unexpected<T> {
     pub(crate) fn new() -> Self {
         let mut indexed = [false; KINDS];
         indexed[EXACT] = true;
-        Self { lists: Lists::new(), indexed }
+        Self {
+            lists: Lists::new(),
+            indexed,
+        }
     }
 
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
         self.lists.nodes.is_empty()
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.lists.nodes.len()
     }
 
     pub(crate) fn insert(&mut self, address: Address, message: T) {
@@ -162,8 +171,16 @@ impl<T> Unexpected<T> {
     }
 
     /// Takes the first message for which `wanted` holds. Looks at all of them: for rare events only.
-    pub(crate) fn take_where(&mut self, wanted: impl Fn(Address, &T) -> bool) -> Option<(Address, T)> {
-        let index = self.lists.nodes.iter().find(|(_, node)| wanted(node.value.0, &node.value.1)).map(|(index, _)| index)?;
+    pub(crate) fn take_where(
+        &mut self,
+        wanted: impl Fn(Address, &T) -> bool,
+    ) -> Option<(Address, T)> {
+        let index = self
+            .lists
+            .nodes
+            .iter()
+            .find(|(_, node)| wanted(node.value.0, &node.value.1))
+            .map(|(index, _)| index)?;
         Some(self.remove(index))
     }
 
@@ -179,7 +196,12 @@ impl<T> Unexpected<T> {
     #[cold]
     fn index(&mut self, kind: usize) {
         self.indexed[kind] = true;
-        let mut all: Vec<(i64, usize)> = self.lists.nodes.iter().map(|(index, node)| (node.stamp, index)).collect();
+        let mut all: Vec<(i64, usize)> = self
+            .lists
+            .nodes
+            .iter()
+            .map(|(index, node)| (node.stamp, index))
+            .collect();
         all.sort_unstable();
         for (_, index) in all {
             let address = self.lists.nodes[index].value.0;
@@ -228,7 +250,11 @@ struct Link {
 
 impl<T> Lists<T> {
     fn new() -> Self {
-        Self { nodes: Slab::new(), ends: FxHashMap::default(), stamps: (0, 0) }
+        Self {
+            nodes: Slab::new(),
+            ends: FxHashMap::default(),
+            stamps: (0, 0),
+        }
     }
 
     fn add(&mut self, value: T) -> usize {
@@ -242,8 +268,16 @@ impl<T> Lists<T> {
     }
 
     fn insert(&mut self, value: T, stamp: i64) -> usize {
-        let links = [Link { previous: NONE, next: NONE }; KINDS];
-        self.nodes.insert(Node { value, stamp, keys: [None; KINDS], links })
+        let links = [Link {
+            previous: NONE,
+            next: NONE,
+        }; KINDS];
+        self.nodes.insert(Node {
+            value,
+            stamp,
+            keys: [None; KINDS],
+            links,
+        })
     }
 
     fn front(&self, key: Key) -> Option<usize> {
@@ -252,7 +286,10 @@ impl<T> Lists<T> {
 
     fn push_back(&mut self, key: Key, index: usize) {
         let kind = key.kind();
-        let ends = self.ends.entry(key).or_insert(Ends { first: index, last: index });
+        let ends = self.ends.entry(key).or_insert(Ends {
+            first: index,
+            last: index,
+        });
         let previous = if ends.last == index { NONE } else { ends.last };
         ends.last = index;
         if previous != NONE {
@@ -260,20 +297,33 @@ impl<T> Lists<T> {
         }
         let node = &mut self.nodes[index];
         node.keys[kind] = Some(key);
-        node.links[kind] = Link { previous, next: NONE };
+        node.links[kind] = Link {
+            previous,
+            next: NONE,
+        };
     }
 
     fn push_front(&mut self, key: Key, index: usize) {
         let kind = key.kind();
-        let ends = self.ends.entry(key).or_insert(Ends { first: index, last: index });
-        let next = if ends.first == index { NONE } else { ends.first };
+        let ends = self.ends.entry(key).or_insert(Ends {
+            first: index,
+            last: index,
+        });
+        let next = if ends.first == index {
+            NONE
+        } else {
+            ends.first
+        };
         ends.first = index;
         if next != NONE {
             self.nodes[next].links[kind].previous = index;
         }
         let node = &mut self.nodes[index];
         node.keys[kind] = Some(key);
-        node.links[kind] = Link { previous: NONE, next };
+        node.links[kind] = Link {
+            previous: NONE,
+            next,
+        };
     }
 
     fn unlink(&mut self, key: Key, index: usize) {
@@ -286,11 +336,17 @@ impl<T> Lists<T> {
             }
             (NONE, next) => {
                 self.nodes[next].links[kind].previous = NONE;
-                self.ends.get_mut(&key).expect("a linked node has a list").first = next;
+                self.ends
+                    .get_mut(&key)
+                    .expect("a linked node has a list")
+                    .first = next;
             }
             (previous, NONE) => {
                 self.nodes[previous].links[kind].next = NONE;
-                self.ends.get_mut(&key).expect("a linked node has a list").last = previous;
+                self.ends
+                    .get_mut(&key)
+                    .expect("a linked node has a list")
+                    .last = previous;
             }
             (previous, next) => {
                 self.nodes[previous].links[kind].next = next;
@@ -309,9 +365,20 @@ struct Key {
 
 impl Key {
     fn new(kind: usize, address: Address) -> Self {
-        let source = if kind & ANY_SOURCE == 0 { address.source } else { 0 };
-        let tag = if kind & ANY_TAG == 0 { address.tag.cast_unsigned() } else { 0 };
-        Self { place: u64::from(address.context) << 32 | u64::from(source), label: (kind as u64) << 32 | u64::from(tag) }
+        let source = if kind & ANY_SOURCE == 0 {
+            address.source
+        } else {
+            0
+        };
+        let tag = if kind & ANY_TAG == 0 {
+            address.tag.cast_unsigned()
+        } else {
+            0
+        };
+        Self {
+            place: u64::from(address.context) << 32 | u64::from(source),
+            label: (kind as u64) << 32 | u64::from(tag),
+        }
     }
 
     fn kind(self) -> usize {

@@ -172,9 +172,13 @@ impl AlignedBytes {
     /// # Panics
     /// When the length so far is not a multiple of [`ALIGNMENT`] and `bytes` are not empty.
     pub fn append(&mut self, bytes: &[u8]) {
-        assert!(self.len.is_multiple_of(ALIGNMENT) || bytes.is_empty(), "only the last part may have an odd length");
+        assert!(
+            self.len.is_multiple_of(ALIGNMENT) || bytes.is_empty(),
+            "only the last part may have an odd length"
+        );
         let (whole, rest) = bytes.as_chunks::<ALIGNMENT>();
-        self.words.extend(whole.iter().map(|word| bytemuck::cast::<_, u128>(*word)));
+        self.words
+            .extend(whole.iter().map(|word| bytemuck::cast::<_, u128>(*word)));
         if !rest.is_empty() {
             let mut last = [0; ALIGNMENT];
             last[..rest.len()].copy_from_slice(rest);

@@ -34,11 +34,11 @@ use rustc_hash::FxHashMap;
 use crate::error::{Error, Result};
 use crate::matching::{Posted, Unexpected};
 
+pub(crate) use depart::Departures;
 pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
 use operation::{Operations, Slot};
 use peers::Peers;
 use receive::Kept;
-pub(crate) use depart::Departures;
 pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
 pub(crate) use send::Send;
 
@@ -70,7 +70,12 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(rank: usize, size: usize, limits: Limits, capabilities: Capabilities) -> Self {
+    pub(crate) fn new(
+        rank: usize,
+        size: usize,
+        limits: Limits,
+        capabilities: Capabilities,
+    ) -> Self {
         Self {
             rank,
             limits,
@@ -99,17 +104,46 @@ impl Engine {
     /// Takes one packet in. A message that no posted receive claims goes to `wanted`, the receive of the caller who is waiting right
     /// now, if it fits, and otherwise to the unexpected queue.
     #[inline]
-    pub(crate) fn handle(&mut self, link: &mut Link, from: usize, packet: Packet, wanted: Option<&Wanted>) -> Result<Option<Arrival>> {
+    pub(crate) fn handle(
+        &mut self,
+        link: &mut Link,
+        from: usize,
+        packet: Packet,
+        wanted: Option<&Wanted>,
+    ) -> Result<Option<Arrival>> {
         match packet.header {
             Header::Eager(envelope) => {
                 let content = Arrived::Bytes(packet.payload);
-                self.arrive(link, Arrival { from, envelope, content }, wanted)
+                self.arrive(
+                    link,
+                    Arrival {
+                        from,
+                        envelope,
+                        content,
+                    },
+                    wanted,
+                )
             }
-            Header::Request { envelope, send, len, exposed } => {
+            Header::Request {
+                envelope,
+                send,
+                len,
+                exposed,
+            } => {
                 let content = Arrived::Request { send, len, exposed };
-                self.arrive(link, Arrival { from, envelope, content }, wanted)
+                self.arrive(
+                    link,
+                    Arrival {
+                        from,
+                        envelope,
+                        content,
+                    },
+                    wanted,
+                )
             }
-            header => self.control(link, from, header, packet.payload).map(|()| None),
+            header => self
+                .control(link, from, header, packet.payload)
+                .map(|()| None),
         }
     }
 
@@ -131,13 +165,13 @@ impl Engine {
         Ok(moved)
     }
 
-    /// The next packet of this rank to itself.
-    pub(crate) fn next_loopback(&mut self) -> Option<Packet> {
-        self.loopback.pop_front()
-    }
-
     #[inline]
-    fn arrive(&mut self, link: &mut Link, arrival: Arrival, wanted: Option<&Wanted>) -> Result<Option<Arrival>> {
+    fn arrive(
+        &mut self,
+        link: &mut Link,
+        arrival: Arrival,
+        wanted: Option<&Wanted>,
+    ) -> Result<Option<Arrival>> {
         let address = arrival.address();
         if !self.posted.is_empty()
             && let Some(id) = self.posted.take(address)
@@ -162,20 +196,30 @@ impl Engine {
     /// Puts a message into the unexpected queue.
     #[cold]
     fn keep(&mut self, arrival: Arrival) {
-        self.unexpected.insert(arrival.address(), arrival.into_kept());
+        self.unexpected
+            .insert(arrival.address(), arrival.into_kept());
     }
 
     #[cold]
-    fn control(&mut self, link: &mut Link, from: usize, header: Header, payload: Payload) -> Result<()> {
+    fn control(
+        &mut self,
+        link: &mut Link,
+        from: usize,
+        header: Header,
+        payload: Payload,
+    ) -> Result<()> {
         match header {
             Header::Accept { send, receive } => self.accepted(from, OpId::from_bits(send), receive),
-            Header::Chunk { receive, position } => self.chunk(from, OpId::from_bits(receive), position, payload),
+            Header::Chunk { receive, position } => {
+                self.chunk(from, OpId::from_bits(receive), position, payload)
+            }
             Header::Done { send } => self.finish_send(from, OpId::from_bits(send)),
             Header::Withdraw { send } => self.withdrawn(from, send),
             Header::Abort { receive } => self.aborted(from, OpId::from_bits(receive)),
             Header::Credit { taken } => self.peers.credit(from, taken),
             Header::TypeName { layout } => {
-                self.names.insert(layout, String::from_utf8_lossy(&payload).into_owned());
+                self.names
+                    .insert(layout, String::from_utf8_lossy(&payload).into_owned());
             }
             _ => {}
         }
@@ -188,7 +232,8 @@ impl Engine {
     /// Queues a header for `peer`, or for this rank itself.
     fn post_control(&mut self, peer: usize, header: Header) {
         if peer == self.rank {
-            self.loopback.push_back(Packet::new(header, Payload::copy_of(&[])));
+            self.loopback
+                .push_back(Packet::new(header, Payload::copy_of(&[])));
         } else {
             self.peers.queue_control(peer, header);
         }
@@ -197,6 +242,11 @@ impl Engine {
     /// The operation `id`, if it has finished, with what came of it.
     pub(crate) fn take_finished(&mut self, id: OpId) -> Option<Result<Outcome>> {
         self.operations.take_finished(id)
+    }
+
+    /// The error of a finished operation, taken with it; one that went well, or was taken before, stays as it is.
+    pub(crate) fn take_error(&mut self, id: OpId) -> Option<Error> {
+        self.operations.take_error(id)
     }
 
     pub(crate) fn is_finished(&self, id: OpId) -> bool {
@@ -210,11 +260,6 @@ impl Engine {
         }
     }
 
-    /// Messages that wait for a receive.
-    pub(crate) fn unexpected_len(&self) -> usize {
-        self.unexpected.len()
-    }
-
     fn finish(&mut self, id: OpId, result: Result<Outcome>) {
         self.operations.finish(id, result);
     }
@@ -224,7 +269,10 @@ impl Engine {
     }
 
     fn name_of(&self, layout: u32) -> String {
-        self.names.get(&layout).cloned().unwrap_or_else(|| format!("a type of layout {layout:08x}"))
+        self.names
+            .get(&layout)
+            .cloned()
+            .unwrap_or_else(|| format!("a type of layout {layout:08x}"))
     }
 
     /// What to say of an operation whose peer has gone.

@@ -26,12 +26,15 @@ impl OpId {
     }
 
     pub(crate) fn from_bits(bits: u64) -> Self {
-        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+        Self {
+            index: bits as u32,
+            generation: (bits >> 32) as u32,
+        }
     }
 }
 
 /// Bytes that an operation owns and gives back when it is done.
-pub(crate) trait OwnedBytes: std::marker::Send {
+pub(crate) trait OwnedBytes: Send {
     fn bytes(&self) -> &[u8];
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
@@ -79,7 +82,10 @@ pub(crate) struct Lend<'a> {
 
 impl Lend<'_> {
     pub(crate) fn nothing() -> Self {
-        Self { read: None, write: None }
+        Self {
+            read: None,
+            write: None,
+        }
     }
 }
 
@@ -113,7 +119,11 @@ pub(super) enum SendStage {
     /// The peer knows of it and will accept, or copy it and be done.
     Requested { exposed: bool },
     /// Accepted; `ready` is the next part, when there was no room for it.
-    Streaming { receive: u64, position: usize, ready: Option<Buffer> },
+    Streaming {
+        receive: u64,
+        position: usize,
+        ready: Option<Buffer>,
+    },
     /// Taken back; the peer's answer is awaited, nobody else's.
     Withdrawn,
 }
@@ -175,8 +185,16 @@ impl Operations {
     pub(super) fn add(&mut self, state: State) -> OpId {
         self.generation = self.generation.wrapping_add(1);
         let generation = self.generation;
-        let index = self.slots.insert(Slot { state, waker: None, detached: false, generation });
-        OpId { index: u32::try_from(index).expect("fewer operations than 2^32 are in flight"), generation }
+        let index = self.slots.insert(Slot {
+            state,
+            waker: None,
+            detached: false,
+            generation,
+        });
+        OpId {
+            index: u32::try_from(index).expect("fewer operations than 2^32 are in flight"),
+            generation,
+        }
     }
 
     /// A name for an operation that [`Self::fill`] or [`Self::finish`] makes right away.
@@ -193,15 +211,22 @@ impl Operations {
     /// Takes what an operation is out for a moment; [`Self::fill`] or [`Self::finish`] follows.
     pub(super) fn take_state(&mut self, id: OpId) -> Option<State> {
         let slot = self.get_mut(id)?;
-        Some(std::mem::replace(&mut slot.state, State::Finished(Err(Error::Cancelled))))
+        Some(std::mem::replace(
+            &mut slot.state,
+            State::Finished(Err(Error::Cancelled)),
+        ))
     }
 
     pub(super) fn get(&self, id: OpId) -> Option<&Slot> {
-        self.slots.get(id.index as usize).filter(|slot| slot.generation == id.generation)
+        self.slots
+            .get(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)
     }
 
     pub(super) fn get_mut(&mut self, id: OpId) -> Option<&mut Slot> {
-        self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)
+        self.slots
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)
     }
 
     pub(super) fn sending(&mut self, id: OpId) -> Option<&mut Sending> {
@@ -224,17 +249,27 @@ impl Operations {
     }
 
     pub(super) fn is_finished(&self, id: OpId) -> bool {
-        self.get(id).is_none_or(|slot| matches!(slot.state, State::Finished(_)))
+        self.get(id)
+            .is_none_or(|slot| matches!(slot.state, State::Finished(_)))
     }
 
     pub(super) fn any_send(&self) -> bool {
-        self.slots.iter().any(|(_, slot)| matches!(slot.state, State::Sending(_)))
+        self.slots
+            .iter()
+            .any(|(_, slot)| matches!(slot.state, State::Sending(_)))
     }
 
     /// All operations for which `wanted` holds.
     pub(super) fn ids_where(&self, wanted: impl Fn(&State) -> bool) -> Vec<OpId> {
-        let named = |(index, slot): (usize, &Slot)| OpId { index: index as u32, generation: slot.generation };
-        self.slots.iter().filter(|(_, slot)| wanted(&slot.state)).map(named).collect()
+        let named = |(index, slot): (usize, &Slot)| OpId {
+            index: index as u32,
+            generation: slot.generation,
+        };
+        self.slots
+            .iter()
+            .filter(|(_, slot)| wanted(&slot.state))
+            .map(named)
+            .collect()
     }
 
     pub(super) fn finish(&mut self, id: OpId, result: Result<Outcome>) {
@@ -246,6 +281,19 @@ impl Operations {
         slot.state = State::Finished(result);
         if let Some(waker) = slot.waker.take() {
             waker.wake();
+        }
+    }
+
+    pub(super) fn take_error(&mut self, id: OpId) -> Option<Error> {
+        let failed = self
+            .get(id)
+            .is_some_and(|slot| matches!(slot.state, State::Finished(Err(_))));
+        if !failed {
+            return None;
+        }
+        match self.remove(id)? {
+            State::Finished(Err(error)) => Some(error),
+            _ => None,
         }
     }
 

@@ -42,6 +42,8 @@ pub(super) struct Peer {
     /// Eager bytes of it that receives have taken, and what it has been told of that.
     taken: u64,
     told: u64,
+    /// It takes nothing any more.
+    deaf: bool,
     gone: Option<PeerState>,
     busy: bool,
 }
@@ -58,10 +60,15 @@ impl Peers {
             allowed: if index == rank { 0 } else { limit },
             taken: 0,
             told: 0,
+            deaf: false,
             gone: None,
             busy: false,
         };
-        Self { all: (0..size).map(peer).collect(), busy: VecDeque::new(), limit }
+        Self {
+            all: (0..size).map(peer).collect(),
+            busy: VecDeque::new(),
+            limit,
+        }
     }
 
     #[inline]
@@ -121,7 +128,9 @@ impl Peers {
         let limit = self.limit;
         let entry = &mut self.all[peer];
         // A peer that claims more than it was sent is wrong; believing it would only hurt itself, but not for ever.
-        entry.allowed = entry.allowed.max(taken.min(entry.sent) + limit);
+        if !entry.deaf && entry.gone.is_none() {
+            entry.allowed = entry.allowed.max(taken.min(entry.sent) + limit);
+        }
     }
 
     pub(super) fn depart(&mut self, peer: usize, state: PeerState) {
@@ -133,6 +142,29 @@ impl Peers {
         entry.allowed = 0;
     }
 
+    /// The peer goes on sending but takes nothing any more.
+    pub(super) fn stop(&mut self, peer: usize) {
+        let entry = &mut self.all[peer];
+        entry.deaf = true;
+        entry.allowed = 0;
+    }
+
+    pub(super) fn is_deaf(&self, peer: usize) -> bool {
+        self.all[peer].deaf
+    }
+
+    /// Why nothing more can be sent to a peer.
+    pub(super) fn refuses(&self, peer: usize) -> Option<Error> {
+        const DOING: &str = "it took a message";
+        let deaf = || {
+            self.all[peer].deaf.then_some(Error::PeerLeft {
+                rank: peer,
+                doing: DOING,
+            })
+        };
+        self.gone(peer, DOING).or_else(deaf)
+    }
+
     pub(super) fn has_gone(&self, peer: usize) -> bool {
         self.all[peer].gone.is_some()
     }
@@ -142,13 +174,20 @@ impl Peers {
     }
 
     pub(super) fn first_dead(&self, doing: &'static str) -> Option<Error> {
-        let dead = self.all.iter().position(|peer| matches!(peer.gone, Some(PeerState::Dead(_))))?;
+        let dead = self
+            .all
+            .iter()
+            .position(|peer| matches!(peer.gone, Some(PeerState::Dead(_))))?;
         self.gone(dead, doing)
     }
 
     pub(super) fn gone(&self, peer: usize, doing: &'static str) -> Option<Error> {
         match self.all[peer].gone? {
-            PeerState::Dead(how) => Some(Error::PeerDied { rank: peer, how, doing }),
+            PeerState::Dead(how) => Some(Error::PeerDied {
+                rank: peer,
+                how,
+                doing,
+            }),
             _ => Some(Error::PeerLeft { rank: peer, doing }),
         }
     }

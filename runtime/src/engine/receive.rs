@@ -1,6 +1,6 @@
 //! The receiving half: what a receive asks for, what arrives, and how the two become one.
 
-use phalanx_transport::{AlignedBytes, Envelope, Header, Link, Payload};
+use phalanx_transport::{AlignedBytes, Envelope, Link, Payload};
 
 use crate::error::{Error, Result, Truncated, TypeMismatch};
 use crate::matching::{Address, Pattern};
@@ -38,7 +38,11 @@ pub(crate) struct Arrival {
 pub(crate) enum Arrived {
     Bytes(Payload),
     /// It waits at its sender.
-    Request { send: u64, len: u64, exposed: Option<u64> },
+    Request {
+        send: u64,
+        len: u64,
+        exposed: Option<u64>,
+    },
 }
 
 /// A message in the unexpected queue. The address is the queue's.
@@ -62,7 +66,11 @@ pub(crate) struct Completed {
 impl Arrival {
     #[inline]
     pub(super) fn address(&self) -> Address {
-        Address { context: self.envelope.context, source: self.from as u32, tag: self.envelope.tag }
+        Address {
+            context: self.envelope.context,
+            source: self.from as u32,
+            tag: self.envelope.tag,
+        }
     }
 
     /// Bytes of the message.
@@ -71,13 +79,34 @@ impl Arrival {
         self.content.len()
     }
 
+    /// What a receive of exactly this message asks for.
+    pub(crate) fn pattern(&self) -> Pattern {
+        let Address {
+            context,
+            source,
+            tag,
+        } = self.address();
+        Pattern {
+            context,
+            source: Some(source),
+            tag: Some(tag),
+        }
+    }
+
     pub(super) fn into_kept(self) -> Kept {
-        Kept { layout: self.envelope.layout, content: self.content }
+        Kept {
+            layout: self.envelope.layout,
+            content: self.content,
+        }
     }
 
     fn from_kept(address: Address, kept: Kept) -> Self {
         let envelope = Envelope::new(address.context, address.tag, kept.layout);
-        Self { from: address.source as usize, envelope, content: kept.content }
+        Self {
+            from: address.source as usize,
+            envelope,
+            content: kept.content,
+        }
     }
 }
 
@@ -105,14 +134,28 @@ impl Engine {
     /// Takes the first waiting message that fits. One of the wrong type or size stays where it is.
     #[inline]
     pub(crate) fn claim(&mut self, wanted: &Wanted) -> Result<Option<Arrival>> {
-        if self.unexpected.is_empty() { Ok(None) } else { self.claim_kept(wanted) }
+        if self.unexpected.is_empty() {
+            Ok(None)
+        } else {
+            self.claim_kept(wanted)
+        }
     }
 
     fn claim_kept(&mut self, wanted: &Wanted) -> Result<Option<Arrival>> {
-        let Some((address, kept)) = self.unexpected.peek(&wanted.pattern) else { return Ok(None) };
+        let Some((address, kept)) = self.unexpected.peek(&wanted.pattern) else {
+            return Ok(None);
+        };
         let (layout, len) = (kept.layout, kept.content.len());
-        self.check_parts(&wanted.expected, address.source as usize, address.tag, (layout, len))?;
-        let arrival = self.unexpected.take(&wanted.pattern).map(|(address, kept)| Arrival::from_kept(address, kept));
+        self.check_parts(
+            &wanted.expected,
+            address.source as usize,
+            address.tag,
+            (layout, len),
+        )?;
+        let arrival = self
+            .unexpected
+            .take(&wanted.pattern)
+            .map(|(address, kept)| Arrival::from_kept(address, kept));
         if let Some(arrival) = &arrival {
             self.count_taken(arrival);
         }
@@ -121,7 +164,9 @@ impl Engine {
 
     /// Source, tag and bytes of the first waiting message that fits; it stays.
     pub(crate) fn peek(&mut self, pattern: &Pattern) -> Option<(usize, i32, u64)> {
-        self.unexpected.peek(pattern).map(|(address, kept)| (address.source as usize, address.tag, kept.content.len()))
+        self.unexpected
+            .peek(pattern)
+            .map(|(address, kept)| (address.source as usize, address.tag, kept.content.len()))
     }
 
     /// Takes the first waiting message that fits, whatever it is.
@@ -132,7 +177,8 @@ impl Engine {
 
     /// Puts a message that [`Self::extract`] took back to the head of its line.
     pub(crate) fn restore(&mut self, arrival: Arrival) {
-        self.unexpected.restore(arrival.address(), arrival.into_kept());
+        self.unexpected
+            .restore(arrival.address(), arrival.into_kept());
     }
 
     /// Hands an extracted message to a receive; it comes back with the error if it is not what the receive expects.
@@ -162,14 +208,36 @@ impl Engine {
         }
         let id = self.operations.reserve();
         let place = self.posted.insert(&wanted.pattern, id);
-        self.operations.fill(id, State::Receiving(Receiving { wanted: *wanted, sink, stage: ReceiveStage::Posted(place) }));
+        self.operations.fill(
+            id,
+            State::Receiving(Receiving {
+                wanted: *wanted,
+                sink,
+                stage: ReceiveStage::Posted(place),
+            }),
+        );
         id
     }
 
     /// Makes an operation of a matched message. It may be finished at once.
-    pub(crate) fn begin(&mut self, link: &mut Link, arrival: Arrival, wanted: &Wanted, sink: Sink) -> OpId {
+    pub(crate) fn begin(
+        &mut self,
+        link: &mut Link,
+        arrival: Arrival,
+        wanted: &Wanted,
+        sink: Sink,
+    ) -> OpId {
         let id = self.operations.reserve();
-        self.begin_as(link, id, arrival, Receiving { wanted: *wanted, sink, stage: ReceiveStage::Posted(crate::matching::Place::NONE) });
+        self.begin_as(
+            link,
+            id,
+            arrival,
+            Receiving {
+                wanted: *wanted,
+                sink,
+                stage: ReceiveStage::Posted(crate::matching::Place::NONE),
+            },
+        );
         id
     }
 
@@ -190,21 +258,49 @@ impl Engine {
     }
 
     fn begin_as(&mut self, link: &mut Link, id: OpId, arrival: Arrival, mut receiving: Receiving) {
-        let Arrival { from, envelope, content } = arrival;
+        let Arrival {
+            from,
+            envelope,
+            content,
+        } = arrival;
         match content {
             Arrived::Bytes(payload) => {
-                let completed = Completed { from, tag: envelope.tag, len: payload.len(), payload: Some(payload) };
+                let completed = Completed {
+                    from,
+                    tag: envelope.tag,
+                    len: payload.len(),
+                    payload: Some(payload),
+                };
                 let result = receiving.sink.settle(completed);
                 self.finish(id, result.map(Outcome::Received));
             }
             Arrived::Request { send, len, exposed } => {
                 let Some(heap) = receiving.sink.heap_for(len) else {
-                    self.keep(Arrival { from, envelope, content: Arrived::Request { send, len, exposed } });
-                    self.finish(id, Err(Error::TooLarge { from, tag: envelope.tag, sent: len }));
+                    self.keep(Arrival {
+                        from,
+                        envelope,
+                        content: Arrived::Request { send, len, exposed },
+                    });
+                    self.finish(
+                        id,
+                        Err(Error::TooLarge {
+                            from,
+                            tag: envelope.tag,
+                            sent: len,
+                        }),
+                    );
                     return;
                 };
                 let exposed = exposed.map(|offset| (send, offset));
-                let moving = Moving { from, envelope, len: len as usize, received: 0, heap, parts: Vec::new(), exposed };
+                let moving = Moving {
+                    from,
+                    envelope,
+                    len: len as usize,
+                    received: 0,
+                    heap,
+                    parts: Vec::new(),
+                    exposed,
+                };
                 receiving.stage = ReceiveStage::Moving(moving);
                 self.operations.fill(id, State::Receiving(receiving));
                 self.start_moving(link, id, send);
@@ -215,7 +311,9 @@ impl Engine {
     /// Withdraws a receive: what has not been matched never will be, what is on its way is thrown away on arrival. Returns whether it
     /// had not been matched.
     pub(crate) fn withdraw_receive(&mut self, id: OpId) -> bool {
-        let Some(receiving) = self.operations.receiving(id) else { return false };
+        let Some(receiving) = self.operations.receiving(id) else {
+            return false;
+        };
         match &receiving.stage {
             ReceiveStage::Posted(place) => {
                 let place = *place;
@@ -231,24 +329,69 @@ impl Engine {
         }
     }
 
+    /// Withdraws a receive that nothing has matched; says whether that was so.
+    pub(crate) fn withdraw_receive_if_unmatched(&mut self, id: OpId) -> bool {
+        let posted = self
+            .operations
+            .receiving(id)
+            .is_some_and(|receiving| matches!(receiving.stage, ReceiveStage::Posted(_)));
+        posted && self.withdraw_receive(id)
+    }
+
     /// Whether a message may go to a receive.
     #[inline]
     pub(super) fn check(&self, expected: &Expected, arrival: &Arrival) -> Result<()> {
-        self.check_parts(expected, arrival.from, arrival.envelope.tag, (arrival.envelope.layout, arrival.len()))
+        self.check_parts(
+            expected,
+            arrival.from,
+            arrival.envelope.tag,
+            (arrival.envelope.layout, arrival.len()),
+        )
     }
 
     #[inline]
-    fn check_parts(&self, expected: &Expected, from: usize, tag: i32, (layout, len): (u32, u64)) -> Result<()> {
-        let same = layout == expected.layout || layout == 0 || expected.layout == 0 || !self.limits.check_types;
-        if same && len <= expected.capacity as u64 { Ok(()) } else { Err(self.refuse(expected, from, tag, (layout, len))) }
+    fn check_parts(
+        &self,
+        expected: &Expected,
+        from: usize,
+        tag: i32,
+        (layout, len): (u32, u64),
+    ) -> Result<()> {
+        let same = layout == expected.layout
+            || layout == 0
+            || expected.layout == 0
+            || !self.limits.check_types;
+        if same && len <= expected.capacity as u64 {
+            Ok(())
+        } else {
+            Err(self.refuse(expected, from, tag, (layout, len)))
+        }
     }
 
     #[cold]
-    fn refuse(&self, expected: &Expected, from: usize, tag: i32, (layout, sent): (u32, u64)) -> Error {
-        if sent > expected.capacity as u64 && (layout == expected.layout || !self.limits.check_types) {
-            return Error::Truncated(Box::new(Truncated { from, tag, sent, capacity: expected.capacity }));
+    fn refuse(
+        &self,
+        expected: &Expected,
+        from: usize,
+        tag: i32,
+        (layout, sent): (u32, u64),
+    ) -> Error {
+        if sent > expected.capacity as u64
+            && (layout == expected.layout || !self.limits.check_types)
+        {
+            return Error::Truncated(Box::new(Truncated {
+                from,
+                tag,
+                sent,
+                capacity: expected.capacity,
+            }));
         }
-        Error::TypeMismatch(Box::new(TypeMismatch { from, tag, sent: self.name_of(layout), expected: (expected.name)() }))
+        Error::TypeMismatch(Box::new(TypeMismatch {
+            from,
+            tag,
+            sent: self.name_of(layout),
+            expected: (expected.name)(),
+        }))
     }
 
     /// Counts an eager message that has left the queue for good.
@@ -262,13 +405,15 @@ impl Engine {
     }
 
     /// Why a receive that finds nothing will never find anything.
-    pub(super) fn nobody_will_send(&self, wanted: &Wanted) -> Option<Error> {
+    pub(crate) fn nobody_will_send(&self, wanted: &Wanted) -> Option<Error> {
         const DOING: &str = "it sent the message that is waited for";
         match wanted.pattern.source {
             Some(source) => self.gone(source as usize, DOING),
             None => self.peers.first_dead(DOING).or_else(|| {
                 let alone = self.peers.all_others_gone(self.rank);
-                alone.then(|| self.gone((self.rank + 1) % self.peers.len(), DOING)).flatten()
+                alone
+                    .then(|| self.gone((self.rank + 1) % self.peers.len(), DOING))
+                    .flatten()
             }),
         }
     }
@@ -278,7 +423,9 @@ impl Sink {
     /// Puts a whole message where it belongs.
     fn settle(&mut self, mut completed: Completed) -> Result<Completed> {
         if let Self::Leased(lease) = self {
-            let copied = completed.payload.take().and_then(|payload| lease.with(|bytes| bytes[..payload.len()].copy_from_slice(&payload)));
+            let copied = completed.payload.take().and_then(|payload| {
+                lease.with(|bytes| bytes[..payload.len()].copy_from_slice(&payload))
+            });
             return copied.map(|()| completed).ok_or(Error::Cancelled);
         }
         Ok(completed)
@@ -287,6 +434,10 @@ impl Sink {
     /// Room for a message of `len` bytes that collects on the heap; empty when it collects elsewhere, none when there is no memory.
     fn heap_for(&self, len: u64) -> Option<AlignedBytes> {
         let len = usize::try_from(len).ok()?;
-        if matches!(self, Self::Payload) { AlignedBytes::with_capacity(len) } else { Some(AlignedBytes::default()) }
+        if matches!(self, Self::Payload) {
+            AlignedBytes::with_capacity(len)
+        } else {
+            Some(AlignedBytes::default())
+        }
     }
 }

@@ -1,12 +1,12 @@
 //! The sending half: eager messages at once, requests for the rest, everything in order.
 
-use phalanx_transport::{Envelope, Header, Inline, Link, Packet, Payload, Transport};
+use phalanx_transport::{Buffer, Envelope, Header, Inline, Link, Packet, Payload, Transport};
 
 use crate::error::{Error, Result};
 
+use super::Engine;
 use super::operation::{Lend, OpId, Outcome, SendStage, Sending, Source, State};
 use super::peers::cost;
-use super::Engine;
 
 /// What a send needs beside its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -50,17 +50,60 @@ impl Engine {
         Ok(true)
     }
 
-    /// Begins a send of `len` bytes. What `lend` lends serves the first attempt.
-    pub(crate) fn submit(&mut self, link: &mut Link, send: &Send, len: usize, source: Source) -> Result<OpId> {
-        let Send { peer, envelope, synchronous, may_expose, name } = *send;
-        let sending = Sending { peer, envelope, len, source, synchronous, may_expose, name, stage: SendStage::Queued };
-        let id = self.operations.add(State::Sending(sending));
-        if let Some(error) = self.gone(peer, "it took a message") {
-            self.finish(id, Err(error));
-        } else {
-            self.peers.queue_send(peer, id);
-            self.flush(link, &Lend::nothing())?;
+    /// As [`Self::try_eager`], for a buffer of the link, which comes back if it could not go.
+    pub(crate) fn try_buffer(
+        &mut self,
+        link: &mut Link,
+        send: &Send,
+        buffer: Buffer,
+    ) -> Result<Option<Buffer>> {
+        let cost = cost(buffer.len());
+        let peer = self.peers.get(send.peer);
+        if !self.capabilities.lends
+            || send.synchronous
+            || !peer.is_clear(send.envelope.layout, cost)
+        {
+            return Ok(Some(buffer));
         }
+        let left = link.send_buffer(send.peer, &Header::Eager(send.envelope), buffer)?;
+        if left.is_none() {
+            peer.count_sent(cost);
+        }
+        Ok(left)
+    }
+
+    /// Begins a send of `len` bytes. They come back if the peer has gone.
+    pub(crate) fn submit(
+        &mut self,
+        link: &mut Link,
+        send: &Send,
+        len: usize,
+        source: Source,
+    ) -> std::result::Result<OpId, (Source, Error)> {
+        let Send {
+            peer,
+            envelope,
+            synchronous,
+            may_expose,
+            name,
+        } = *send;
+        if let Some(error) = self.peers.refuses(peer) {
+            return Err((source, error));
+        }
+        let sending = Sending {
+            peer,
+            envelope,
+            len,
+            source,
+            synchronous,
+            may_expose,
+            name,
+            stage: SendStage::Queued,
+        };
+        let id = self.operations.add(State::Sending(sending));
+        self.peers.queue_send(peer, id);
+        // What went wrong with a peer's queue goes wrong again in the next turn, and is told there.
+        let _ = self.flush(link, &Lend::nothing());
         Ok(id)
     }
 
@@ -77,7 +120,13 @@ impl Engine {
         Ok(moved)
     }
 
-    fn flush_peer(&mut self, link: &mut Link, peer: usize, lend: &Lend<'_>, moved: &mut bool) -> Result<()> {
+    fn flush_peer(
+        &mut self,
+        link: &mut Link,
+        peer: usize,
+        lend: &Lend<'_>,
+        moved: &mut bool,
+    ) -> Result<()> {
         while let Some(header) = self.peers.get(peer).control.front().copied() {
             if !link.send(peer, &header, &[])? {
                 return Ok(());
@@ -104,7 +153,13 @@ impl Engine {
     }
 
     /// Tries the send at the head of a queue; it was taken out of its operation and goes back unless it finished.
-    fn send_next(&mut self, link: &mut Link, id: OpId, mut sending: Sending, lend: &Lend<'_>) -> Result<Step> {
+    fn send_next(
+        &mut self,
+        link: &mut Link,
+        id: OpId,
+        mut sending: Sending,
+        lend: &Lend<'_>,
+    ) -> Result<Step> {
         if !self.announce(link, &sending)? {
             return Ok(self.put_back(id, sending, Step::Stuck));
         }
@@ -114,7 +169,9 @@ impl Engine {
         {
             return self.send_buffer(link, id, sending);
         }
-        let Some(fit) = sending.with_bytes(id, lend, |bytes| (bytes.len() <= self.limits.eager, link.expose(bytes))) else {
+        let Some(fit) = sending.with_bytes(id, lend, |bytes| {
+            (bytes.len() <= self.limits.eager, link.expose(bytes))
+        }) else {
             return Ok(self.put_back(id, sending, Step::Stuck));
         };
         let (small, place) = fit;
@@ -123,7 +180,9 @@ impl Engine {
         let peer = self.peers.get(sending.peer);
         if small && !sending.synchronous && exposed.is_none() && peer.has_credit(cost) {
             let header = Header::Eager(sending.envelope);
-            let sent = sending.with_bytes(id, lend, |bytes| link.send(sending.peer, &header, bytes)).unwrap_or(Ok(false))?;
+            let sent = sending
+                .with_bytes(id, lend, |bytes| link.send(sending.peer, &header, bytes))
+                .unwrap_or(Ok(false))?;
             if !sent {
                 return Ok(self.put_back(id, sending, Step::Stuck));
             }
@@ -131,11 +190,18 @@ impl Engine {
             self.finish(id, Ok(Outcome::Sent(sending.source)));
             return Ok(Step::Gone);
         }
-        let header = Header::Request { envelope: sending.envelope, send: id.to_bits(), len: sending.len as u64, exposed };
+        let header = Header::Request {
+            envelope: sending.envelope,
+            send: id.to_bits(),
+            len: sending.len as u64,
+            exposed,
+        };
         if !link.send(sending.peer, &header, &[])? {
             return Ok(self.put_back(id, sending, Step::Stuck));
         }
-        sending.stage = SendStage::Requested { exposed: exposed.is_some() };
+        sending.stage = SendStage::Requested {
+            exposed: exposed.is_some(),
+        };
         Ok(self.put_back(id, sending, Step::Gone))
     }
 
@@ -161,17 +227,26 @@ impl Engine {
 
     /// A rank's messages to itself are copied and never wait for the receive, unless they are synchronous.
     fn send_to_self(&mut self, id: OpId, mut sending: Sending, lend: &Lend<'_>) -> Result<Step> {
-        self.names.entry(sending.envelope.layout).or_insert_with(sending.name);
+        self.names
+            .entry(sending.envelope.layout)
+            .or_insert_with(sending.name);
         if sending.synchronous {
-            let header = Header::Request { envelope: sending.envelope, send: id.to_bits(), len: sending.len as u64, exposed: None };
-            self.loopback.push_back(Packet::new(header, Payload::copy_of(&[])));
+            let header = Header::Request {
+                envelope: sending.envelope,
+                send: id.to_bits(),
+                len: sending.len as u64,
+                exposed: None,
+            };
+            self.loopback
+                .push_back(Packet::new(header, Payload::copy_of(&[])));
             sending.stage = SendStage::Requested { exposed: false };
             return Ok(self.put_back(id, sending, Step::Gone));
         }
         let Some(copy) = sending.with_bytes(id, lend, Payload::copy_of) else {
             return Ok(self.put_back(id, sending, Step::Stuck));
         };
-        self.loopback.push_back(Packet::new(Header::Eager(sending.envelope), copy));
+        self.loopback
+            .push_back(Packet::new(Header::Eager(sending.envelope), copy));
         self.finish(id, Ok(Outcome::Sent(sending.source)));
         Ok(Step::Gone)
     }
@@ -184,7 +259,11 @@ impl Engine {
         }
         let name = (sending.name)();
         let end = name.floor_char_boundary(Inline::CAPACITY);
-        let sent = link.send(sending.peer, &Header::TypeName { layout }, &name.as_bytes()[..end])?;
+        let sent = link.send(
+            sending.peer,
+            &Header::TypeName { layout },
+            &name.as_bytes()[..end],
+        )?;
         if sent {
             self.peers.get(sending.peer).learn(layout);
         }
@@ -199,12 +278,18 @@ impl Engine {
     /// The peer wants the bytes of a request.
     pub(super) fn accepted(&mut self, from: usize, id: OpId, receive: u64) {
         match self.operations.sending(id) {
-            Some(sending) if sending.peer == from && matches!(sending.stage, SendStage::Requested { .. }) => {
+            Some(sending)
+                if sending.peer == from && matches!(sending.stage, SendStage::Requested { .. }) =>
+            {
                 if sending.len == 0 {
                     self.finish_send(from, id);
                     return;
                 }
-                sending.stage = SendStage::Streaming { receive, position: 0, ready: None };
+                sending.stage = SendStage::Streaming {
+                    receive,
+                    position: 0,
+                    ready: None,
+                };
                 self.streaming.push_back(id);
             }
             _ => {
@@ -217,17 +302,29 @@ impl Engine {
 
     /// The peer needs nothing more of a send.
     pub(super) fn finish_send(&mut self, from: usize, id: OpId) {
-        let Some(sending) = self.operations.sending(id).filter(|sending| sending.peer == from) else { return };
+        let Some(sending) = self
+            .operations
+            .sending(id)
+            .filter(|sending| sending.peer == from)
+        else {
+            return;
+        };
         let withdrawn = matches!(sending.stage, SendStage::Withdrawn);
         let source = std::mem::replace(&mut sending.source, Source::Spent);
-        let outcome = if withdrawn { Err(Error::Cancelled) } else { Ok(Outcome::Sent(source)) };
+        let outcome = if withdrawn {
+            Err(Error::Cancelled)
+        } else {
+            Ok(Outcome::Sent(source))
+        };
         self.finish(id, outcome);
     }
 
     /// Gives a send up: its bytes will not be touched again, unless the peer can see them itself, in which case its answer has to be
     /// awaited. Returns whether the operation is over.
     pub(crate) fn withdraw_send(&mut self, id: OpId) -> bool {
-        let Some(sending) = self.operations.sending(id) else { return true };
+        let Some(sending) = self.operations.sending(id) else {
+            return true;
+        };
         let peer = sending.peer;
         match std::mem::replace(&mut sending.stage, SendStage::Withdrawn) {
             // Its entry in the queue finds nothing and is passed over.
@@ -249,6 +346,15 @@ impl Engine {
         }
     }
 
+    /// Gives up an operation that has not finished.
+    pub(crate) fn withdraw_unfinished(&mut self, id: OpId) {
+        if !self.is_finished(id) {
+            self.withdraw_send(id);
+            self.withdraw_receive(id);
+        }
+        self.detach(id);
+    }
+
     /// Lets an operation run to its end with nobody waiting for it.
     pub(crate) fn detach(&mut self, id: OpId) {
         let finished = self.operations.is_finished(id);
@@ -262,9 +368,17 @@ impl Engine {
 
 impl Sending {
     /// Calls `use_bytes` with the message, if it is within reach.
-    pub(super) fn with_bytes<R>(&self, id: OpId, lend: &Lend<'_>, use_bytes: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    pub(super) fn with_bytes<R>(
+        &self,
+        id: OpId,
+        lend: &Lend<'_>,
+        use_bytes: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
         match &self.source {
-            Source::Caller => lend.read.filter(|(lender, _)| *lender == id).map(|(_, bytes)| use_bytes(bytes)),
+            Source::Caller => lend
+                .read
+                .filter(|(lender, _)| *lender == id)
+                .map(|(_, bytes)| use_bytes(bytes)),
             Source::Owned(owned) => Some(use_bytes(owned.bytes())),
             Source::Leased(lease) => lease.with(use_bytes),
             Source::Buffer(buffer) => Some(use_bytes(buffer)),

@@ -4,9 +4,9 @@ use phalanx_transport::{Buffer, Header, Link, Packet, Payload, Transport};
 
 use crate::error::{Error, Result};
 
+use super::Engine;
 use super::operation::{Lend, OpId, Outcome, ReceiveStage, SendStage, Sink, State};
 use super::receive::Completed;
-use super::Engine;
 
 impl Engine {
     /// Copies parts of accepted sends into chunks, as many as there are.
@@ -27,25 +27,46 @@ impl Engine {
         Ok(moved)
     }
 
-    fn stream_one(&mut self, link: &mut Link, id: OpId, lend: &Lend<'_>, moved: &mut bool) -> Result<Progress> {
+    fn stream_one(
+        &mut self,
+        link: &mut Link,
+        id: OpId,
+        lend: &Lend<'_>,
+        moved: &mut bool,
+    ) -> Result<Progress> {
         let rank = self.rank;
         loop {
-            let Some(sending) = self.operations.sending(id) else { return Ok(Progress::Finished) };
+            let Some(sending) = self.operations.sending(id) else {
+                return Ok(Progress::Finished);
+            };
             let (peer, len) = (sending.peer, sending.len);
-            let SendStage::Streaming { receive, position, ready } = &mut sending.stage else { return Ok(Progress::Finished) };
+            let SendStage::Streaming {
+                receive,
+                position,
+                ready,
+            } = &mut sending.stage
+            else {
+                return Ok(Progress::Finished);
+            };
             let (receive, position) = (*receive, *position);
             let Some(chunk) = (match ready.take() {
                 Some(ready) => Some(ready),
-                None if peer == rank => Some(Buffer::Heap(phalanx_transport::AlignedBytes::zeroed(len))),
+                None if peer == rank => {
+                    Some(Buffer::Heap(phalanx_transport::AlignedBytes::zeroed(len)))
+                }
                 None => link.reserve_chunk()?,
             }) else {
                 return Ok(Progress::Blocked);
             };
-            let Some(chunk) = sending.with_bytes(id, lend, |bytes| fill(chunk, &bytes[position..])) else {
+            let Some(chunk) = sending.with_bytes(id, lend, |bytes| fill(chunk, &bytes[position..]))
+            else {
                 return Ok(Progress::OutOfReach);
             };
             let end = position + chunk.len();
-            let header = Header::Chunk { receive, position: position as u64 };
+            let header = Header::Chunk {
+                receive,
+                position: position as u64,
+            };
             if let Some(chunk) = self.send_chunk(link, peer, header, chunk)? {
                 self.keep_ready(id, chunk);
                 return Ok(Progress::Blocked);
@@ -59,9 +80,16 @@ impl Engine {
         }
     }
 
-    fn send_chunk(&mut self, link: &mut Link, peer: usize, header: Header, chunk: Buffer) -> Result<Option<Buffer>> {
+    fn send_chunk(
+        &mut self,
+        link: &mut Link,
+        peer: usize,
+        header: Header,
+        chunk: Buffer,
+    ) -> Result<Option<Buffer>> {
         if peer == self.rank {
-            self.loopback.push_back(Packet::new(header, Payload::copy_of(&chunk)));
+            self.loopback
+                .push_back(Packet::new(header, Payload::copy_of(&chunk)));
             return Ok(None);
         }
         Ok(link.send_buffer(peer, &header, chunk)?)
@@ -85,12 +113,22 @@ impl Engine {
 
     /// Sets a matched request in motion.
     pub(super) fn start_moving(&mut self, link: &mut Link, id: OpId, send: u64) {
-        let Some(receiving) = self.operations.receiving(id) else { return };
-        let ReceiveStage::Moving(moving) = &mut receiving.stage else { return };
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
         let from = moving.from;
         if moving.exposed.is_none() {
             let empty = moving.len == 0;
-            self.post_control(from, Header::Accept { send, receive: id.to_bits() });
+            self.post_control(
+                from,
+                Header::Accept {
+                    send,
+                    receive: id.to_bits(),
+                },
+            );
             if empty {
                 self.finish_receive(id);
             }
@@ -102,7 +140,9 @@ impl Engine {
             Sink::Discard => Ok(()),
             Sink::Leased(lease) => {
                 let offset = moving.exposed.map_or(0, |(_, offset)| offset);
-                lease.with(|bytes| link.pull(from, offset, &mut bytes[..moving.len])).unwrap_or(Ok(()))
+                lease
+                    .with(|bytes| link.pull(from, offset, &mut bytes[..moving.len]))
+                    .unwrap_or(Ok(()))
             }
             Sink::Payload => {
                 let offset = moving.exposed.map_or(0, |(_, offset)| offset);
@@ -118,10 +158,20 @@ impl Engine {
 
     /// A part of a message has arrived.
     pub(super) fn chunk(&mut self, from: usize, id: OpId, position: u64, payload: Payload) {
-        let Some(receiving) = self.operations.receiving(id) else { return };
-        let ReceiveStage::Moving(moving) = &mut receiving.stage else { return };
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
         let start = usize::try_from(position).unwrap_or(usize::MAX);
-        let in_order = start == moving.received + moving.parts.iter().map(|(_, part)| part.len()).sum::<usize>();
+        let in_order = start
+            == moving.received
+                + moving
+                    .parts
+                    .iter()
+                    .map(|(_, part)| part.len())
+                    .sum::<usize>();
         if moving.from != from || !in_order || payload.len() > moving.len - start {
             self.finish(id, Err(Error::Damaged { rank: from }));
             return;
@@ -145,10 +195,16 @@ impl Engine {
 
     /// Moves what has arrived for a blocked caller into the buffer that it lends.
     pub(super) fn fill_lent(&mut self, link: &mut Link, lend: &mut Lend<'_>) -> Result<bool> {
-        let Some((id, buffer)) = &mut lend.write else { return Ok(false) };
+        let Some((id, buffer)) = &mut lend.write else {
+            return Ok(false);
+        };
         let id = *id;
-        let Some(receiving) = self.operations.receiving(id) else { return Ok(false) };
-        let ReceiveStage::Moving(moving) = &mut receiving.stage else { return Ok(false) };
+        let Some(receiving) = self.operations.receiving(id) else {
+            return Ok(false);
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return Ok(false);
+        };
         if let Some((send, offset)) = moving.exposed {
             let from = moving.from;
             let result = link.pull(from, offset, &mut buffer[..moving.len]);
@@ -175,11 +231,21 @@ impl Engine {
 
     /// Throws away what has arrived of a message nobody wants any more; the rest follows it.
     pub(super) fn discard(&mut self, id: OpId) {
-        let Some(slot) = self.operations.get_mut(id) else { return };
+        let Some(slot) = self.operations.get_mut(id) else {
+            return;
+        };
         slot.detached = true;
-        let State::Receiving(receiving) = &mut slot.state else { return };
-        let ReceiveStage::Moving(moving) = &mut receiving.stage else { return };
-        moving.received += moving.parts.drain(..).map(|(_, part)| part.len()).sum::<usize>();
+        let State::Receiving(receiving) = &mut slot.state else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
+        moving.received += moving
+            .parts
+            .drain(..)
+            .map(|(_, part)| part.len())
+            .sum::<usize>();
         let (from, over) = (moving.from, moving.received == moving.len);
         if let Some((send, _)) = moving.exposed {
             self.post_control(from, Header::Done { send });
@@ -191,7 +257,9 @@ impl Engine {
 
     /// The sender took a request back: it is forgotten, unless it has been accepted already.
     pub(super) fn withdrawn(&mut self, from: usize, send: u64) {
-        let mine = |address: crate::matching::Address, kept: &super::receive::Kept| address.source as usize == from && kept.is_request_of(send);
+        let mine = |address: crate::matching::Address, kept: &super::receive::Kept| {
+            address.source as usize == from && kept.is_request_of(send)
+        };
         if self.unexpected.take_where(mine).is_some() {
             self.post_control(from, Header::Done { send });
         }
@@ -199,8 +267,12 @@ impl Engine {
 
     /// The sender will not send the rest.
     pub(super) fn aborted(&mut self, from: usize, id: OpId) {
-        let Some(receiving) = self.operations.receiving(id) else { return };
-        let ReceiveStage::Moving(moving) = &receiving.stage else { return };
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &receiving.stage else {
+            return;
+        };
         if moving.from == from {
             let tag = moving.envelope.tag;
             self.finish(id, Err(Error::Withdrawn { rank: from, tag }));
@@ -208,11 +280,20 @@ impl Engine {
     }
 
     fn finish_receive(&mut self, id: OpId) {
-        let Some(receiving) = self.operations.receiving(id) else { return };
-        let ReceiveStage::Moving(moving) = &mut receiving.stage else { return };
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
         let heap = std::mem::take(&mut moving.heap);
         let payload = matches!(receiving.sink, Sink::Payload).then_some(Payload::Heap(heap));
-        let completed = Completed { from: moving.from, tag: moving.envelope.tag, len: moving.len, payload };
+        let completed = Completed {
+            from: moving.from,
+            tag: moving.envelope.tag,
+            len: moving.len,
+            payload,
+        };
         self.finish(id, Ok(Outcome::Received(completed)));
     }
 }

@@ -96,6 +96,20 @@ pub fn watch(pid: u32) -> io::Result<OwnedFd> {
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
+/// Takes over the descriptor `number` that this process inherited, and closes it to the programs that it starts.
+///
+/// The number must have been named by who started the process and be taken once: a program that passes a number which
+/// something else of the process owns will see that descriptor closed under it.
+///
+/// # Errors
+/// If no such descriptor is open.
+pub fn take(number: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: F_SETFD touches no memory and fails on a number that is not open.
+    Errno::result(unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) })?;
+    // SAFETY: the descriptor is open, and by the rule above nobody else in this process owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(number) })
+}
+
 /// A [`Handoff`] with all that can fail or allocate already done.
 struct Prepared {
     launcher: Pid,
