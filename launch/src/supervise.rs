@@ -206,7 +206,7 @@ impl Supervisor {
         while let Some(request) = self.interrupts.as_ref().and_then(Interrupts::next) {
             match request {
                 Request::End(signal) => {
-                    self.is_abandoned = self.course.was_interrupted() || self.running().is_empty();
+                    self.is_abandoned |= self.course.was_interrupted() || self.running().is_empty();
                     let orders = self.course.interrupted(signal);
                     self.carry_out(orders);
                 }
@@ -250,6 +250,7 @@ impl Supervisor {
         if let Some(signal) = orders.signal {
             self.signal_all(signal);
         }
+        self.is_abandoned |= orders.abandon_output;
         for notice in orders.notices {
             self.stderr.sink_mut().notice(&notice);
             self.notices.push(notice);
