@@ -122,11 +122,13 @@ impl Supervisor {
 
     /// Blocks until something has happened, or it is time for the course to act.
     fn wait(&self) -> io::Result<Vec<Event>> {
+        let retry = self.stdin.as_ref().and_then(Pump::deadline);
+        let deadline = self.course.deadline().into_iter().chain(retry).min();
         let (mut polled, events): (Vec<_>, Vec<_>) = self
             .sources()
             .map(|(event, descriptor, flags)| (PollFd::new(descriptor, flags), event))
             .unzip();
-        match poll(&mut polled, timeout(self.course.deadline())) {
+        match poll(&mut polled, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -217,7 +219,6 @@ impl Supervisor {
                     Interrupts::suspend().ok();
                     self.signal_all(Signal::SIGCONT);
                 }
-                Request::Continued => self.stdin.iter_mut().for_each(Pump::resume),
             }
         }
     }
