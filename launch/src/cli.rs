@@ -1,4 +1,4 @@
-//! The command line, as it is typed. What it asks for is a [`Plan`](phalanx_launch::Plan), made by
+//! The command line, as it is typed. What it asks for is a [`Plan`], made by
 //! [`RunArguments::plan`].
 
 use std::ffi::OsString;
@@ -45,7 +45,7 @@ pub(crate) struct RunArguments {
     #[arg(long, value_name = "SECS", value_parser = seconds)]
     pub(crate) timeout: Option<Duration>,
 
-    /// Begin each line of output with its rank: "[3] "
+    /// Begin each line of output with its rank, in brackets
     #[arg(long)]
     pub(crate) tag_output: bool,
 
@@ -61,12 +61,7 @@ struct Part {
     ranks: usize,
 
     /// The program and its arguments
-    #[arg(
-        value_name = "PROGRAM",
-        required = true,
-        trailing_var_arg = true,
-        allow_hyphen_values = true
-    )]
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true)]
     command: Vec<OsString>,
 }
 
@@ -144,4 +139,90 @@ fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|&seconds| seconds > 0.0);
     let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
     limit.ok_or_else(|| "a time limit is a number of seconds above 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
+        let Command::Run(run) =
+            Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?.command;
+        run.plan()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_after_the_program_are_its_own() {
+        let expected = Program::new("p").arguments(["-n", "7", "--timeout", "--"]);
+        for arguments in [
+            &["-n", "2", "p", "-n", "7", "--timeout", "--"][..],
+            &["-n", "2", "--", "p", "-n", "7", "--timeout", "--"],
+            &[
+                "-n1",
+                "x",
+                ":",
+                "-n",
+                "2",
+                "--",
+                "p",
+                "-n",
+                "7",
+                "--timeout",
+                "--",
+            ],
+        ] {
+            let plan = plan(arguments).unwrap();
+            assert_eq!(plan.program(plan.size() - 1), &expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive_and_may_have_a_fraction() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for text in ["0", "-1", "nan", "inf", "1e300", "1s", ""] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    /// Arguments that are neither a colon nor, in first place, an option.
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let word = prop_oneof![
+            "[a-z]{1,4}",
+            "-{1,2}[a-z]{0,3}",
+            Just(String::new()),
+            Just("::".to_owned())
+        ];
+        ("[a-z/.]{1,6}", vec(word, 0..4)).prop_map(|(program, mut words)| {
+            words.insert(0, program);
+            words
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn colons_separate_programs(parts in vec((1_usize..20, words()), 1..5)) {
+            let mut arguments = Vec::new();
+            let mut expected = Vec::new();
+            for (ranks, words) in &parts {
+                arguments.extend(["-n".to_owned(), ranks.to_string(), "--".to_owned()]);
+                arguments.extend(words.iter().cloned());
+                arguments.push(":".to_owned());
+                let program = Program::new(&words[0]).arguments(&words[1..]);
+                expected.extend(std::iter::repeat_n(program, *ranks));
+            }
+            arguments.pop();
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            let plan = plan(&arguments).unwrap();
+            let planned: Vec<_> = (0..plan.size()).map(|rank| plan.program(rank).clone()).collect();
+            prop_assert_eq!(planned, expected);
+        }
+    }
 }

@@ -47,6 +47,8 @@ pub(crate) struct Orders {
     pub(crate) signal: Option<Signal>,
     /// Lines for the user.
     pub(crate) notices: Vec<String>,
+    /// Wait no longer for output to be read.
+    pub(crate) abandon_output: bool,
 }
 
 /// A rank that has ended.
@@ -132,25 +134,51 @@ impl Course {
 
     /// Time has passed, and `running` ranks have not ended.
     pub(crate) fn tick(&mut self, running: &[usize], now: Instant) -> Orders {
-        if self.deadline().is_none_or(|deadline| now < deadline) || running.is_empty() {
+        if self.deadline().is_none_or(|deadline| now < deadline) {
             return Orders::default();
         }
-        let ranks = list(running);
-        if matches!(self.state, State::Ending { .. }) {
-            self.state = State::Killing;
-            let grace = self.grace.as_secs_f64();
-            let mut orders = self.order(Signal::SIGKILL);
-            orders.notices.push(format!(
-                "killed {ranks}, still running {grace} s after SIGTERM"
-            ));
-            return orders;
+        match self.state {
+            _ if running.is_empty() => self.give_up_output(),
+            State::Ending { .. } => {
+                self.state = State::Killing;
+                let (ranks, grace) = (list(running), self.grace.as_secs_f64());
+                let mut orders = self.order(Signal::SIGKILL);
+                orders.notices.push(format!(
+                    "killed {ranks}, still running {grace} s after SIGTERM"
+                ));
+                orders
+            }
+            _ => {
+                let (ranks, limit) = (list(running), self.limit());
+                let signal = Some(self.end(Ending::TimedOut, now));
+                let notices = vec![format!(
+                    "the time limit of {limit} s has passed, still running: {ranks}"
+                )];
+                Orders {
+                    signal,
+                    notices,
+                    ..Orders::default()
+                }
+            }
         }
-        let limit = self.time_limit.unwrap_or_default().as_secs_f64();
+    }
+
+    /// No rank runs, but what they wrote is not being read. Only a time limit ends the wait for a slow reader.
+    fn give_up_output(&mut self) -> Orders {
+        let was_running = !matches!(self.state, State::Ending { .. });
+        self.state = State::Killing;
+        if was_running {
+            self.ending.get_or_insert(Ending::TimedOut);
+        }
+        let abandon_output = self.ending == Some(Ending::TimedOut);
+        let text = format!(
+            "the time limit of {} s has passed, and the output is not being read",
+            self.limit()
+        );
         Orders {
-            signal: Some(self.end(Ending::TimedOut, now)),
-            notices: vec![format!(
-                "the time limit of {limit} s has passed, still running: {ranks}"
-            )],
+            signal: None,
+            notices: was_running.then_some(text).into_iter().collect(),
+            abandon_output,
         }
     }
 
@@ -187,11 +215,16 @@ impl Course {
         Signal::SIGTERM
     }
 
+    /// In seconds.
+    fn limit(&self) -> f64 {
+        self.time_limit.unwrap_or_default().as_secs_f64()
+    }
+
     fn order(&mut self, signal: Signal) -> Orders {
         self.sent.push(signal);
         Orders {
             signal: Some(signal),
-            notices: Vec::new(),
+            ..Orders::default()
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::PollFlags;
@@ -21,8 +22,9 @@ pub(crate) struct Pump {
     buffer: Vec<u8>,
     /// How much of `buffer` is on its way, from where.
     filled: std::ops::Range<usize>,
-    /// The terminal belongs to another process group for now.
-    paused: bool,
+    /// The terminal belongs to another process group, and is tried again at this time: a shell that puts a running
+    /// job into the foreground tells it nothing.
+    paused_until: Option<Instant>,
 }
 
 impl Pump {
@@ -33,7 +35,7 @@ impl Pump {
             target: Some(target),
             buffer: vec![0; 64 << 10],
             filled: 0..0,
-            paused: false,
+            paused_until: None,
         })
     }
 
@@ -42,7 +44,7 @@ impl Pump {
         let target = self.target.as_ref()?;
         if !self.filled.is_empty() {
             Some((target.as_fd(), PollFlags::POLLOUT))
-        } else if !self.paused {
+        } else if self.deadline().is_none() {
             Some((self.source.as_fd(), PollFlags::POLLIN))
         } else {
             None
@@ -59,17 +61,19 @@ impl Pump {
                 .inspect(|count| self.filled.start += count)
         };
         match moved {
-            Ok(count) if count > 0 => {}
+            Ok(count) if count > 0 => self.paused_until = None,
             Err(Errno::EAGAIN | Errno::EINTR) => {}
-            Err(Errno::EIO) if self.filled.is_empty() => self.paused = true,
+            Err(Errno::EIO) if self.filled.is_empty() => {
+                self.paused_until = Some(Instant::now() + RETRY);
+            }
             // The end of the input, or a rank that has closed its own: neither is an error.
             _ => self.close(),
         }
     }
 
-    /// Tries a terminal again that belonged to another process group.
-    pub(crate) const fn resume(&mut self) {
-        self.paused = false;
+    /// When a terminal that belonged to another process group is to be tried again.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.paused_until.filter(|&retry| Instant::now() < retry)
     }
 
     /// Carries no more; rank 0 sees the end of its input.
@@ -77,3 +81,6 @@ impl Pump {
         self.target = None;
     }
 }
+
+/// Shorter than it takes to type a line after `fg`.
+const RETRY: Duration = Duration::from_millis(300);

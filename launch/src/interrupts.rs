@@ -25,13 +25,11 @@ pub(crate) enum Request {
     Relay(Signal),
     /// To stop until continued, as Ctrl-Z does.
     Suspend,
-    /// The launcher was continued, perhaps in the foreground of its terminal.
-    Continued,
 }
 
 impl Interrupts {
-    /// Takes over SIGINT, SIGTERM, SIGQUIT, SIGHUP (unless ignored, as `nohup` does), SIGUSR1, SIGUSR2 and those of
-    /// job control.
+    /// Takes over SIGINT, SIGTERM, SIGQUIT, SIGHUP (unless ignored, as `nohup` does), SIGUSR1, SIGUSR2,
+    /// SIGTSTP and SIGTTIN.
     ///
     /// They are blocked in the calling thread and in those it starts later, and stay so. Call it first in `main`, before
     /// any thread is started; another thread that does not block them would get them instead.
@@ -46,7 +44,6 @@ impl Interrupts {
             Signal::SIGUSR1,
             Signal::SIGUSR2,
             Signal::SIGTSTP,
-            Signal::SIGCONT,
             // Blocked, it makes reading a terminal from the background an error instead of a stop.
             Signal::SIGTTIN,
         ]
@@ -74,7 +71,6 @@ impl Interrupts {
                     return Some(Request::Relay(signal));
                 }
                 Signal::SIGTSTP => return Some(Request::Suspend),
-                Signal::SIGCONT => return Some(Request::Continued),
                 _ => {}
             }
         }

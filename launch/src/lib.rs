@@ -19,6 +19,7 @@
 
 mod course;
 mod exit_code;
+mod group;
 mod input;
 mod interrupts;
 mod job;

@@ -5,6 +5,7 @@
 //! that is slow, or stopped, never blocks the launcher.
 
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -108,7 +109,7 @@ impl Funnel {
                 self.queue.push_back(b'\n');
             }
             if let Some(rank) = origin.filter(|_| self.tagged) {
-                self.queue.extend(format!("[{rank}] ").as_bytes());
+                write!(self.queue, "[{rank}] ").expect("memory takes every byte");
             }
         }
         self.queue.extend(piece);

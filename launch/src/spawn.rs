@@ -4,18 +4,18 @@
 //! ending a rank ends all that it has started.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
+use nix::sys::signal::Signal;
 use phalanx_shm::handoff::{self, Handoff};
 use phalanx_wireup::{Place, SegmentSource};
 
+use crate::group;
 use crate::job::{Input, LaunchError};
 use crate::outcome::Exit;
 use crate::plan::Plan;
@@ -69,7 +69,7 @@ impl Process {
                 pipes,
             )),
             Err(error) => {
-                end(&mut child).map_err(failed)?;
+                group::end(&mut child).map_err(failed)?;
                 Err(failed(error))
             }
         }
@@ -91,16 +91,13 @@ impl Process {
     /// Sends `signal` to the rank and to what it has started.
     pub(crate) fn signal(&self, signal: Signal) {
         if self.exit.is_none() {
-            // The only possible failure is a group whose last process has just ended, which is as good.
-            killpg(group(&self.child), signal).ok();
+            group::signal(&self.child, signal);
         }
     }
 
-    /// Kills what is left of the rank's group and waits for the rank.
-    ///
-    /// In this order: until it is waited for, the number of the group cannot pass to another.
+    /// Waits for the rank, and kills what it has left running.
     pub(crate) fn reap(&mut self) -> io::Result<Exit> {
-        let exit = end(&mut self.child)?;
+        let exit = group::end(&mut self.child)?.into();
         self.exit = Some(exit);
         Ok(exit)
     }
@@ -110,7 +107,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.exit.is_none() {
             // Waiting for an own child that has been killed cannot fail.
-            end(&mut self.child).ok();
+            group::end(&mut self.child).ok();
         }
     }
 }
@@ -141,7 +138,6 @@ pub(crate) fn set_nonblocking(pipe: &OwnedFd) -> io::Result<()> {
 }
 
 fn command(plan: &Plan, rank: usize, segment: &Arc<OwnedFd>) -> Command {
-    use std::os::fd::AsRawFd;
     let program = plan.program(rank);
     let place = Place::new(
         rank,
@@ -162,15 +158,6 @@ fn command(plan: &Plan, rank: usize, segment: &Arc<OwnedFd>) -> Command {
         .stderr(Stdio::piped())
         .process_group(0);
     command
-}
-
-fn group(child: &Child) -> Pid {
-    Pid::from_raw(i32::try_from(child.id()).expect("process ids fit an int"))
-}
-
-fn end(child: &mut Child) -> io::Result<Exit> {
-    killpg(group(child), Signal::SIGKILL).ok();
-    Ok(child.wait()?.into())
 }
 
 fn start_error(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {

@@ -122,11 +122,13 @@ impl Supervisor {
 
     /// Blocks until something has happened, or it is time for the course to act.
     fn wait(&self) -> io::Result<Vec<Event>> {
+        let retry = self.stdin.as_ref().and_then(Pump::deadline);
+        let deadline = self.course.deadline().into_iter().chain(retry).min();
         let (mut polled, events): (Vec<_>, Vec<_>) = self
             .sources()
             .map(|(event, descriptor, flags)| (PollFd::new(descriptor, flags), event))
             .unzip();
-        match poll(&mut polled, timeout(self.course.deadline())) {
+        match poll(&mut polled, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -206,7 +208,7 @@ impl Supervisor {
         while let Some(request) = self.interrupts.as_ref().and_then(Interrupts::next) {
             match request {
                 Request::End(signal) => {
-                    self.is_abandoned = self.course.was_interrupted() || self.running().is_empty();
+                    self.is_abandoned |= self.course.was_interrupted() || self.running().is_empty();
                     let orders = self.course.interrupted(signal);
                     self.carry_out(orders);
                 }
@@ -217,7 +219,6 @@ impl Supervisor {
                     Interrupts::suspend().ok();
                     self.signal_all(Signal::SIGCONT);
                 }
-                Request::Continued => self.stdin.iter_mut().for_each(Pump::resume),
             }
         }
     }
@@ -250,6 +251,7 @@ impl Supervisor {
         if let Some(signal) = orders.signal {
             self.signal_all(signal);
         }
+        self.is_abandoned |= orders.abandon_output;
         for notice in orders.notices {
             self.stderr.sink_mut().notice(&notice);
             self.notices.push(notice);

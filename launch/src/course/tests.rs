@@ -168,3 +168,26 @@ fn a_single_rank_is_listed_as_one() {
     assert_eq!(list(&[4]), "rank 4");
     assert_eq!(list(&[0, 1, 2, 9]), "ranks 0-2, 9");
 }
+
+#[test]
+fn output_that_nobody_reads_is_given_up_at_the_time_limit_alone() {
+    let limit = Duration::from_secs(5);
+    let (mut course, now) = course(Some(limit));
+    let orders = course.tick(&[], now + limit);
+    assert!(orders.abandon_output && orders.signal.is_none());
+    assert_eq!(orders.notices.len(), 1);
+    assert_eq!(
+        (course.deadline(), course.into_ending()),
+        (None, Ending::TimedOut)
+    );
+
+    let (mut course, now) = self::course(None);
+    assert!(
+        course
+            .exited(&[death(0, Exit::Code(1))], now)
+            .signal
+            .is_some()
+    );
+    assert_eq!(course.tick(&[], now + GRACE), Orders::default());
+    assert_eq!(course.deadline(), None, "there is nothing more to wait for");
+}

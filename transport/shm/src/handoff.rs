@@ -6,7 +6,7 @@
 //! # Rules for the code in the child
 //! The child of a program with several threads is a copy in which only the forking thread exists. A lock held by
 //! another thread at that moment, the allocator's for example, stays locked for ever. So [`prepare`] computes everything
-//! before the fork, and [`Handoff::apply`] makes system calls and nothing else: no allocation, no lock, no panic.
+//! before the fork, and `Prepared::apply` makes system calls and nothing else: no allocation, no lock, no panic.
 
 #![expect(
     unsafe_code,
