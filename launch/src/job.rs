@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::io;
 use std::time::Duration;
 
+use phalanx_shm::SegmentError;
+
 use crate::interrupts::Interrupts;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -29,6 +31,7 @@ pub struct Job {
     pub(crate) time_limit: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) interrupts: Option<Interrupts>,
+    pub(crate) arena_bytes: Option<u64>,
 }
 
 /// What rank 0 reads from its standard input. The other ranks find theirs empty.
@@ -65,6 +68,7 @@ impl Job {
             time_limit: None,
             grace: GRACE,
             interrupts: None,
+            arena_bytes: None,
         }
     }
 
@@ -100,6 +104,13 @@ impl Job {
     #[must_use]
     pub fn interrupts(mut self, interrupts: Interrupts) -> Self {
         self.interrupts = Some(interrupts);
+        self
+    }
+
+    /// Sets how much address space each rank has for its messages, in bytes; by default as much as a common one allows.
+    #[must_use]
+    pub const fn arena_bytes(mut self, bytes: u64) -> Self {
+        self.arena_bytes = Some(bytes);
         self
     }
 
@@ -166,11 +177,8 @@ pub enum LaunchError {
         limit: u64,
     },
     /// The node segment could not be made.
-    #[error("cannot create the shared memory of the job: {source}")]
-    Segment {
-        /// What the system said.
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     /// A system call of the launcher's own failed.
     #[error("the launcher cannot {what}: {source}")]
     System {

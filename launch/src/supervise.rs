@@ -5,7 +5,6 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
@@ -18,13 +17,14 @@ use crate::interrupts::{Interrupts, Request};
 use crate::job::{Job, LaunchError, Output};
 use crate::outcome::{Outcome, RankOutcome};
 use crate::output::Stream;
-use crate::segment;
+use crate::segment::NodeSegment;
 use crate::sink::{Funnel, Sink};
 use crate::spawn::{Pipes, Process, raise_descriptor_limit};
 
 /// A job whose ranks have all been started.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
+    segment: NodeSegment,
     ranks: Vec<Process>,
     stdout: Stream,
     stderr: Stream,
@@ -53,21 +53,21 @@ impl Supervisor {
     pub(crate) fn start(job: Job) -> Result<Self, LaunchError> {
         let size = job.plan.size();
         raise_descriptor_limit(size)?;
-        let segment = segment::create(size).map_err(|source| LaunchError::Segment { source })?;
-        let segment = Arc::new(segment);
+        let segment = NodeSegment::create(size, job.arena_bytes)?;
         let started = Instant::now();
         let mut ranks = Vec::with_capacity(size);
         let mut pipes = Vec::with_capacity(size);
         for rank in 0..size {
-            let (process, ends) = Process::start(&job.plan, rank, &segment, job.input)?;
+            let (process, ends) = Process::start(&job.plan, rank, segment.descriptor(), job.input)?;
             ranks.push(process);
             pipes.push(ends);
         }
-        Self::watch(job, ranks, pipes, started).map_err(LaunchError::system("watch the ranks"))
+        Self::watch(job, segment, ranks, pipes, started).map_err(LaunchError::system("watch the ranks"))
     }
 
     fn watch(
         job: Job,
+        segment: NodeSegment,
         ranks: Vec<Process>,
         mut pipes: Vec<Pipes>,
         started: Instant,
@@ -83,6 +83,7 @@ impl Supervisor {
         // One rank has nobody to mix its lines with: a prompt without a newline shows at once.
         let limit = if size == 1 { 0 } else { LONGEST_LINE };
         Ok(Self {
+            segment,
             ranks,
             stdout: Stream::new(outs, sink(job.output, size, io::stdout().as_fd())?, limit)?,
             stderr: Stream::new(errs, sink(job.output, size, io::stderr().as_fd())?, limit)?,
@@ -231,6 +232,7 @@ impl Supervisor {
             let process = &mut self.ranks[rank];
             let exit = process.reap()?;
             let pid = process.pid();
+            self.segment.record_exit(rank, exit);
             deaths.push(Death { rank, pid, exit });
             self.stdout.ended(rank);
             self.stderr.ended(rank);
