@@ -15,6 +15,14 @@ use super::{join, text};
 /// `D0` describes the type by itself: its name without path, the names and order of its fields or variants, size and alignment of
 /// its archive. `D1` adds the types of the fields, `D2` those of the fields' fields, and so on; what lies deeper than `D7` no
 /// longer counts. Containers of the standard library are transparent: they take no depth.
+///
+/// # Examples
+///
+/// ```
+/// use phalanx_runtime::message::Schema;
+///
+/// const { assert!(<Vec<u8> as Schema>::D7 != <Vec<i8> as Schema>::D7) };
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a message",
     label = "not a message",

@@ -7,15 +7,26 @@ use bytemuck::Pod;
 use rkyv::Portable;
 use rkyv::api::access_with_context;
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor::{Error, Strategy};
+use rkyv::rancor::Strategy;
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 
+use super::Fault;
 use super::unchecked::Access;
 
 /// A form that received bytes can be read in: `[T]` of plain numbers, or an rkyv archive. Closed: the check and the access
 /// without one must agree.
+///
+/// # Examples
+///
+/// ```
+/// use phalanx_runtime::message::{Message, Received, View};
+///
+/// fn view_of<'a, V: View + ?Sized, T: Message<View = V>>(message: &'a Received<T>) -> &'a V {
+///     message
+/// }
+/// ```
 pub trait View: Access {
     /// Checks `bytes`, from the first to the last.
     ///
@@ -63,10 +74,10 @@ where
 {
     let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MAX_DEPTH));
     let mut validator = Validator::new(archive, SharedValidator::new());
-    access_with_context::<A, _, Error>(bytes, &mut validator).map_err(|error| error.to_string())
+    access_with_context::<A, _, Fault>(bytes, &mut validator).map_err(|error| error.to_string())
 }
 
-type Checker<'a> = Strategy<Validator<ArchiveValidator<'a>, SharedValidator>, Error>;
+type Checker<'a> = Strategy<Validator<ArchiveValidator<'a>, SharedValidator>, Fault>;
 
 /// Refuses element types at compile time that bytes on the wire cannot carry.
 pub(super) const fn assert_plain<T>() {
