@@ -19,7 +19,10 @@ pub(crate) fn alias(item: &Item) -> TokenStream {
         ..
     } = item;
     let this = item.this();
-    let doc = format!(" What a receiver of a [`{}`] reads in place.", item.name);
+    let doc = format!(
+        " What a receiver of a [`{}`] reads in place, under the same names.",
+        item.name
+    );
     // Bounds on an alias are not enforced, and the compiler warns of them.
     let mut generics = item.generics.clone();
     generics.where_clause = None;

@@ -24,6 +24,9 @@ use item::Item;
 /// - the traits `Message` and `SendBuffer`, so that it can be sent, received, and moved into a non-blocking send;
 /// - a place inside other messages.
 ///
+/// `ArchivedStep` is an alias: its fields and variants are used by name, `impl` blocks of traits may name it, but not an `impl`
+/// block of its own.
+///
 /// Every field has to be a message itself. Type parameters and const parameters are supported, also types that contain
 /// themselves; lifetimes are not, because a received value borrows from nothing.
 ///
@@ -73,7 +76,8 @@ fn expand(input: TokenStream) -> Result<TokenStream> {
             unused_qualifications,
             clippy::all,
             clippy::nursery,
-            clippy::pedantic
+            clippy::pedantic,
+            clippy::restriction
         )]
         const _: () = {
             #archive

@@ -5,20 +5,20 @@
 
 use rkyv::api::{deserialize_using, serialize_using};
 use rkyv::de::pooling::Unpool;
-use rkyv::rancor::{Error, Strategy};
+use rkyv::rancor::Strategy;
 use rkyv::ser::allocator::ArenaHandle;
 use rkyv::ser::sharing::Unshare;
 use rkyv::ser::{Positional, Serializer, Writer};
 use rkyv::util::with_arena;
 use rkyv::{Deserialize, Serialize};
 
-use super::EncodeError;
+use super::{EncodeError, Fault};
 
 /// The rkyv serializer of messages: into a [`Slot`], with the thread's arena as scratch space.
-pub type Encoder<'a> = Strategy<Serializer<Slot<'a>, ArenaHandle<'a>, Unshare>, Error>;
+pub type Encoder<'a> = Strategy<Serializer<Slot<'a>, ArenaHandle<'a>, Unshare>, Fault>;
 
 /// The rkyv deserializer of messages.
-pub type Decoder = Strategy<Unpool, Error>;
+pub type Decoder = Strategy<Unpool, Fault>;
 
 /// A buffer that an archive is written to from its start.
 #[derive(Debug)]
@@ -41,10 +41,10 @@ impl<'a> Slot<'a> {
         let capacity = self.out.len();
         let size = with_arena(|arena| {
             let mut serializer = Serializer::new(self, arena.acquire(), Unshare);
-            serialize_using::<_, Error>(value, &mut serializer)?;
+            serialize_using::<_, Fault>(value, &mut serializer)?;
             Ok(serializer.writer.position)
         })
-        .map_err(|error: Error| EncodeError::Failed(error.to_string()))?;
+        .map_err(|error: Fault| EncodeError::Failed(error.to_string()))?;
         if size > capacity {
             return Err(EncodeError::BufferTooSmall { needed: size });
         }
@@ -73,5 +73,5 @@ impl<E> Writer<E> for Slot<'_> {
 
 /// Builds the value that `archived` stands for; on failure says why not.
 pub(super) fn deserialize<T>(archived: &impl Deserialize<T, Decoder>) -> Result<T, String> {
-    deserialize_using::<T, _, Error>(archived, &mut Unpool).map_err(|error| error.to_string())
+    deserialize_using::<T, _, Fault>(archived, &mut Unpool).map_err(|error| error.to_string())
 }

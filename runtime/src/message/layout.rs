@@ -75,20 +75,35 @@ pub const fn join(head: u64, parts: &[u64]) -> u64 {
 
 /// Layout of a slice of plain numbers: size, alignment and the end of the element's name.
 ///
-/// `type_name` is not a `const fn`, so that this runs on every send unless the optimiser folds it. It does for a loop of a
-/// short, fixed count over constant bytes, not for a search through the whole name. Hence only the last bytes, back to the module
-/// path, are taken: all of a primitive's name, and of a program's own type what, beside size and alignment, tells it from others.
+/// `type_name` is not a `const fn`, so that this runs on every send unless the optimiser folds it. It folds straight-line code over
+/// constant bytes, not a search through a whole name. Hence only the last bytes count, back to the module path: all of a primitive's
+/// name, and enough of a program's own to tell types of equal size and alignment apart.
 #[inline]
 pub(super) fn of_plain<T>() -> Layout {
-    let name = std::any::type_name::<T>().as_bytes();
-    let mut digest = mix(mix(PLAIN, size_of::<T>() as u64), align_of::<T>() as u64);
-    for back in 1..=NAME_TAIL {
-        if back > name.len() || name[name.len() - back] == b':' {
-            break;
-        }
-        digest = (digest ^ u64::from(name[name.len() - back])).wrapping_mul(FNV_PRIME);
-    }
-    Layout::from_digest(mix(digest, PLAIN))
+    let size = mix(PLAIN, size_of::<T>() as u64);
+    let align = mix(size, align_of::<T>() as u64);
+    let name = end_of_name(std::any::type_name::<T>().as_bytes());
+    #[expect(clippy::cast_possible_truncation, reason = "both halves are taken")]
+    let (low, high) = (name as u64, (name >> 64) as u64);
+    Layout::from_digest(mix(mix(align, low), high))
+}
+
+/// The last bytes of `name` after the last colon, the last one on top, zeros below.
+#[inline]
+fn end_of_name(name: &[u8]) -> u128 {
+    const LEN: usize = size_of::<u128>();
+    const LOW_BITS: u128 = u128::from_le_bytes([0x7f; LEN]);
+    const COLONS: u128 = u128::from_le_bytes([b':'; LEN]);
+
+    let taken = name.len().min(LEN);
+    let mut end = [b':'; LEN];
+    end[LEN - taken..].copy_from_slice(&name[name.len() - taken..]);
+    let end = u128::from_le_bytes(end);
+    // The top bit of each byte that is a colon, and nothing else: no carry leaves a byte.
+    let difference = end ^ COLONS;
+    let colons = !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS);
+    let path = u128::MAX.checked_shr(colons.leading_zeros()).unwrap_or(0);
+    end & !path
 }
 
 /// One multiply-xor round; the order of calls matters to the result.
@@ -103,4 +118,25 @@ const FNV_PRIME: u64 = 0x0000_0100_0000_01b3;
 /// 2^64 divided by the golden ratio: odd, with no structure in its bits.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const PLAIN: u64 = text("slice of plain numbers");
-const NAME_TAIL: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::end_of_name;
+
+    #[test]
+    fn the_path_is_no_part_of_the_end_of_a_name() {
+        assert_eq!(end_of_name(b"Cell"), end_of_name(b"a::Cell"));
+        assert_eq!(
+            end_of_name(b"a::Cell"),
+            end_of_name(b"a_rather_long_name::b::Cell")
+        );
+        assert_ne!(end_of_name(b"a::Cell"), end_of_name(b"a::Call"));
+        assert_ne!(end_of_name(b"[u8; 3]"), end_of_name(b"[u8; 4]"));
+        assert_eq!(
+            end_of_name(b"LongerThanSixteenBytes"),
+            end_of_name(b"x::LongerThanSixteenBytes")
+        );
+        assert_eq!(end_of_name(b"x::"), 0);
+        assert_eq!(end_of_name(b""), 0);
+    }
+}

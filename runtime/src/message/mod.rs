@@ -13,6 +13,7 @@
 
 mod encode;
 mod error;
+mod fault;
 mod layout;
 mod name;
 mod received;
@@ -26,17 +27,22 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 use view::assert_plain;
 
-pub use encode::{Decoder, Encoder, Slot};
 pub use error::{EncodeError, InvalidMessage};
-pub use layout::{Layout, join, text};
+pub use layout::Layout;
 pub use received::Received;
 pub use schema::Schema;
 pub use send_buffer::SendBuffer;
 pub use unchecked::view_unchecked;
 pub use view::View;
 
+// Named by public bounds or by generated code, of no use to a program.
 #[doc(hidden)]
-pub use rkyv;
+pub use {
+    encode::{Decoder, Encoder, Slot},
+    fault::Fault,
+    layout::{join, text},
+    rkyv,
+};
 
 /// A type whose values can be sent and received.
 ///

@@ -34,6 +34,8 @@ pub struct Received<T: Message + ?Sized> {
 impl<T: Message + ?Sized> Received<T> {
     /// Checks `payload`, which came from rank `source` with `tag`, and takes it. Does not block.
     ///
+    /// A message that arrives as an archive may nest boxes, vectors, strings and maps up to 1022 deep.
+    ///
     /// # Errors
     ///
     /// [`InvalidMessage`] if the payload is not a valid `T`; the payload is released.

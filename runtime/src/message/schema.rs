@@ -15,6 +15,14 @@ use super::{join, text};
 /// `D0` describes the type by itself: its name without path, the names and order of its fields or variants, size and alignment of
 /// its archive. `D1` adds the types of the fields, `D2` those of the fields' fields, and so on; what lies deeper than `D7` no
 /// longer counts. Containers of the standard library are transparent: they take no depth.
+///
+/// # Examples
+///
+/// ```
+/// use phalanx_runtime::message::Schema;
+///
+/// const { assert!(<Vec<u8> as Schema>::D7 != <Vec<i8> as Schema>::D7) };
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be part of a message",
     label = "not a message",
@@ -76,8 +84,8 @@ containers! {
     VecDeque<T> [T: Schema] = text("VecDeque"); T;
     BTreeSet<T> [T: Schema] = text("BTreeSet"); T;
     BTreeMap<K, V> [K: Schema, V: Schema] = text("BTreeMap"); K, V;
-    HashSet<T, S> [T: Schema, S] = text("HashSet"); T;
-    HashMap<K, V, S> [K: Schema, V: Schema, S] = text("HashMap"); K, V;
+    HashSet<T, S> [T: Schema, S] = hash_table::<T>("HashSet"); T;
+    HashMap<K, V, S> [K: Schema, V: Schema, S] = hash_table::<(K, V)>("HashMap"); K, V;
     PhantomData<T> [T: ?Sized] = text("PhantomData"); ;
     () [] = TUPLE; ;
     (A,) [A: Schema] = TUPLE; A;
@@ -91,6 +99,16 @@ containers! {
     (A, B, C, D, E, F, G, H)
         [A: Schema, B: Schema, C: Schema, D: Schema, E: Schema, F: Schema, G: Schema, H: Schema] =
         TUPLE; A, B, C, D, E, F, G, H;
+}
+
+/// Digest of a hash table of `T`. Entries without bytes are refused: nothing in the archive bounds the number of them that a damaged
+/// table may claim.
+const fn hash_table<T>(kind: &str) -> u64 {
+    assert!(
+        size_of::<T>() != 0,
+        "a hash table of zero-sized values cannot be sent: send a `bool` or a number"
+    );
+    text(kind)
 }
 
 const TUPLE: u64 = text("tuple");

@@ -1,20 +1,32 @@
 //! What a receiver reads in place, and the check that makes it safe.
 
 use std::num::NonZeroUsize;
+use std::panic::catch_unwind;
 
 use bytemuck::Pod;
 use rkyv::Portable;
 use rkyv::api::access_with_context;
 use rkyv::bytecheck::CheckBytes;
-use rkyv::rancor::{Error, Strategy};
+use rkyv::rancor::Strategy;
 use rkyv::validation::Validator;
 use rkyv::validation::archive::ArchiveValidator;
 use rkyv::validation::shared::SharedValidator;
 
+use super::Fault;
 use super::unchecked::Access;
 
 /// A form that received bytes can be read in: `[T]` of plain numbers, or an rkyv archive. Closed: the check and the access
 /// without one must agree.
+///
+/// # Examples
+///
+/// ```
+/// use phalanx_runtime::message::{Message, Received, View};
+///
+/// fn view_of<'a, V: View + ?Sized, T: Message<View = V>>(message: &'a Received<T>) -> &'a V {
+///     message
+/// }
+/// ```
 pub trait View: Access {
     /// Checks `bytes`, from the first to the last.
     ///
@@ -45,13 +57,27 @@ where
         if bytes.len() < size_of::<A>() {
             return Err(format!("its archive has at least {} bytes", size_of::<A>()));
         }
-        let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MAX_DEPTH));
-        let mut validator = Validator::new(archive, SharedValidator::new());
-        access_with_context::<A, _, Error>(bytes, &mut validator).map_err(|error| error.to_string())
+        if !cfg!(debug_assertions) {
+            return check_archive(bytes);
+        }
+        // With overflow checks, rkyv 0.8.18 panics on a hash table whose capacity is damaged to nearly 2^64, instead of refusing it
+        // as it does without them.
+        catch_unwind(|| check_archive(bytes))
+            .unwrap_or_else(|_| Err("a size in its archive overflows".to_owned()))
     }
 }
 
-type Checker<'a> = Strategy<Validator<ArchiveValidator<'a>, SharedValidator>, Error>;
+#[inline]
+fn check_archive<A>(bytes: &[u8]) -> Result<&A, String>
+where
+    A: Portable + for<'a> CheckBytes<Checker<'a>>,
+{
+    let archive = ArchiveValidator::with_max_depth(bytes, NonZeroUsize::new(MAX_DEPTH));
+    let mut validator = Validator::new(archive, SharedValidator::new());
+    access_with_context::<A, _, Fault>(bytes, &mut validator).map_err(|error| error.to_string())
+}
+
+type Checker<'a> = Strategy<Validator<ArchiveValidator<'a>, SharedValidator>, Fault>;
 
 /// Refuses element types at compile time that bytes on the wire cannot carry.
 pub(super) const fn assert_plain<T>() {
