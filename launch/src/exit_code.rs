@@ -138,7 +138,7 @@ mod tests {
                 },
                 126,
             ),
-            (LaunchError::Segment { source: source() }, 125),
+            (LaunchError::Segment(phalanx_shm::SegmentError::Create(source())), 125),
         ] {
             assert_eq!(ExitCode::from(&error).number(), number, "{error:?}");
         }
