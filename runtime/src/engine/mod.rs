@@ -260,6 +260,17 @@ impl Engine {
         }
     }
 
+    /// Whether futures have finished whose tasks do not know it yet.
+    #[inline]
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.operations.woken.is_empty()
+    }
+
+    /// The wakers of their tasks, to be called outside.
+    pub(crate) fn take_woken(&mut self) -> Vec<std::task::Waker> {
+        std::mem::take(&mut self.operations.woken)
+    }
+
     fn finish(&mut self, id: OpId, result: Result<Outcome>) {
         self.operations.finish(id, result);
     }

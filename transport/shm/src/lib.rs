@@ -35,6 +35,8 @@ pub(crate) mod ring;
 #[cfg(not(phalanx_loom))]
 mod bell;
 #[cfg(not(phalanx_loom))]
+mod biased;
+#[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
 pub mod handoff;
@@ -59,6 +61,7 @@ mod system;
 
 #[cfg(not(phalanx_loom))]
 pub use {
+    biased::{Biased, Guard},
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
     layout::MAX_RANKS,
     lease::{Lessor, ReadLease, WriteLease, lease},

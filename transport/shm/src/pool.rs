@@ -13,8 +13,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use crate::biased::Biased;
 use crate::block::BlockMut;
 use crate::layout::{RETURNS, ReturnPage};
 use crate::returns::{MAX_BLOCK, ReturnReceiver};
@@ -116,7 +115,7 @@ pub enum PoolError {
 pub struct Pool {
     segment: Arc<Segment>,
     rank: usize,
-    state: Mutex<State>,
+    state: Biased<State>,
 }
 
 /// A block that the owner of this value may write, by number.
@@ -197,7 +196,7 @@ impl Pool {
         Arc::new(Self {
             segment: Arc::clone(segment),
             rank,
-            state: Mutex::new(state),
+            state: Biased::new(state),
         })
     }
 
@@ -216,7 +215,7 @@ impl Pool {
     /// Bytes of memory that the pool has taken so far.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.state.lock().taken
+        self.state.enter().taken
     }
 
     /// A block of at least `len` bytes for the caller to write. Its content is whatever an earlier use left.
@@ -233,7 +232,7 @@ impl Pool {
     /// # Errors
     /// When the window cannot be allocated.
     pub fn take_chunk(self: &Arc<Self>) -> Result<Option<BlockMut>, PoolError> {
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         if !state.chunks_made {
             state.make_chunks(&self.segment)?;
         }
@@ -252,7 +251,7 @@ impl Pool {
     #[inline]
     pub(crate) fn hold(&self, len: usize) -> Result<Held, PoolError> {
         let class = class_of(len);
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         let list = state.class(class);
         if let Some(number) = list.blocks.pop() {
             if state.blocks[number as usize].populated >= len {
@@ -266,13 +265,13 @@ impl Pool {
     /// Takes back a block that was held and not lent.
     #[inline]
     pub(crate) fn release(&self, block: u32) {
-        self.state.lock().free(block);
+        self.state.enter().free(block);
     }
 
     /// Records that `block`, held until now, is read by each of `readers` until it returns it.
     #[inline]
     pub(crate) fn lend(&self, block: u32, readers: &[usize]) -> Result<(), PoolError> {
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         for &borrower in readers {
             if state.room_of(&self.segment, self.rank, borrower)? == 0 {
                 return Err(PoolError::Lent { borrower });
@@ -286,7 +285,7 @@ impl Pool {
 
     /// Takes back all that `borrower`, which is dead, still held. Returns how many blocks that were.
     pub fn reclaim(&self, borrower: usize) -> usize {
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         let dead = u32::try_from(borrower).expect("a rank fits into 32 bits");
         let held: Vec<u32> = (0..)
             .zip(&state.blocks)
@@ -306,7 +305,7 @@ impl Pool {
     /// How many blocks `borrower` holds, as far as its returns have been read.
     #[must_use]
     pub fn lent(&self, borrower: usize) -> usize {
-        self.state.lock().borrowers[borrower]
+        self.state.enter().borrowers[borrower]
             .as_ref()
             .map_or(0, |entry| entry.lent)
     }
@@ -316,7 +315,7 @@ impl Pool {
     /// # Errors
     /// When a borrower names a block that it does not hold.
     pub fn collect(&self) -> Result<(), PoolError> {
-        self.state.lock().collect()
+        self.state.enter().collect()
     }
 }
 

@@ -475,7 +475,7 @@ fn plan_in(header: &Header, size: u64) -> Result<Plan, SegmentError> {
 }
 
 /// Sleepers use `membarrier` where the kernel has it; asking also registers this process.
-fn barrier_of_this_kernel() -> Barrier {
+pub(crate) fn barrier_of_this_kernel() -> Barrier {
     if system::register_for_membarrier() {
         Barrier::Asymmetric
     } else {
