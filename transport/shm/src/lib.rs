@@ -56,8 +56,12 @@ mod system;
 #[path = "system/model.rs"]
 mod system;
 
+#[cfg(all(test, phalanx_shuttle))]
+mod exercise;
 #[cfg(all(test, phalanx_loom))]
 mod model;
+#[cfg(all(test, phalanx_shuttle))]
+mod schedules;
 
 #[cfg(not(phalanx_loom))]
 pub use {

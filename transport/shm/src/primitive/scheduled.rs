@@ -7,7 +7,7 @@
 pub(crate) use std::sync::atomic::Ordering;
 
 macro_rules! scheduled {
-    ($($name:ident($value:ty): $($access:ident($($argument:ident: $kind:ty),*) $(-> $answer:ty)?;)*)*) => {$(
+    ($($name:ident($value:ty) { $($access:ident($($argument:ident: $kind:ty),*) $(-> $answer:ty)?;)* })*) => {$(
         /// As its namesake of the standard library.
         #[derive(Debug, Default)]
         #[repr(transparent)]
@@ -28,16 +28,18 @@ macro_rules! scheduled {
 }
 
 scheduled! {
-    AtomicU32(u32):
+    AtomicU32(u32) {
         load(order: Ordering) -> u32;
         store(value: u32, order: Ordering);
         fetch_add(value: u32, order: Ordering) -> u32;
         fetch_and(value: u32, order: Ordering) -> u32;
         fetch_or(value: u32, order: Ordering) -> u32;
         compare_exchange(old: u32, new: u32, done: Ordering, failed: Ordering) -> Result<u32, u32>;
-    AtomicU64(u64):
+    }
+    AtomicU64(u64) {
         load(order: Ordering) -> u64;
         store(value: u64, order: Ordering);
         swap(value: u64, order: Ordering) -> u64;
         fetch_or(value: u64, order: Ordering) -> u64;
+    }
 }
