@@ -602,3 +602,6 @@ fn class_of(len: usize) -> u32 {
 fn size_of_class(class: u32) -> usize {
     SMALLEST << class
 }
+
+#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+mod tests;

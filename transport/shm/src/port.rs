@@ -229,3 +229,6 @@ fn producer<'a>(
     }
     Ok(place.as_mut().expect("just filled"))
 }
+
+#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+mod tests;

@@ -484,7 +484,10 @@ fn plan_in(header: &Header, size: u64) -> Result<Plan, SegmentError> {
         arena_bytes: header.arena_bytes.load(Ordering::Relaxed),
     };
     let plan = shape.plan()?;
-    if plan.size() as u64 != size || header.size.load(Ordering::Relaxed) != size {
+    if plan.size() as u64 != size
+        || header.size.load(Ordering::Relaxed) != size
+        || plan.arena_bytes as u64 != shape.arena_bytes
+    {
         return Err(SegmentError::NotASegment { size });
     }
     Ok(plan)
@@ -636,3 +639,6 @@ pub enum SegmentError {
         process: u32,
     },
 }
+
+#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+mod tests;
