@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::{BlockMut, Borrowed, Descriptor, PoolError, Port, Words};
+use crate::{BlockMut, Borrowed, Descriptor, PoolError, Port, RankState, Words};
 
 const INLINE: u64 = 1;
 const BLOCK: u64 = 2;
@@ -62,6 +62,10 @@ impl Exercise {
             }
             if moved {
                 continue;
+            }
+            for peer in self.peers() {
+                let state = self.port.segment().state_of(peer);
+                assert!(!matches!(state, RankState::Dead(_)), "rank {peer} died");
             }
             // Room in a ring and returned blocks ring no bell, so a rank that has something to send does not sleep.
             let all_sent = self.answers.is_empty()
@@ -184,7 +188,8 @@ impl Exercise {
         self.received[from] += 1;
     }
 
-    fn answer(&mut self) -> bool {
+    /// Tells the sender of a pulled message that it was; whether there was one.
+    pub(crate) fn answer(&mut self) -> bool {
         let Some(&(peer, number)) = self.answers.front() else {
             return false;
         };
@@ -210,7 +215,8 @@ impl Exercise {
     }
 }
 
-fn described(kind: u64, descriptor: Descriptor) -> Words {
+/// The frame that describes a block.
+pub(crate) fn described(kind: u64, descriptor: Descriptor) -> Words {
     [
         kind << 16,
         descriptor.block.into(),
@@ -223,7 +229,8 @@ fn described(kind: u64, descriptor: Descriptor) -> Words {
     ]
 }
 
-fn descriptor(words: &Words) -> Descriptor {
+/// What such a frame describes.
+pub(crate) fn descriptor(words: &Words) -> Descriptor {
     Descriptor {
         block: words[1] as u32,
         offset: words[2],
