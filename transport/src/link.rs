@@ -1,8 +1,9 @@
 //! The small boundary between the runtime and whatever carries its frames.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_shm::{BorrowError, Death, PoolError, PortError, SegmentError};
+use phalanx_shm::{BorrowError, Death, PoolError, PortError, Segment, SegmentError};
 
 use crate::frame::{FrameError, Header};
 use crate::payload::{Buffer, Payload};
@@ -60,6 +61,8 @@ impl Capabilities {
 pub enum PeerState {
     /// As far as anybody knows.
     Present,
+    /// It takes no more messages, and sends what it has begun to send.
+    Leaving,
     /// It left in good order.
     Left,
     /// It died.
@@ -150,6 +153,35 @@ impl Link {
     pub fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         match self {
             Self::Shm(shm) => shm.pull(peer, offset, into),
+        }
+    }
+
+    /// Tells the peers that this rank takes no more messages.
+    pub fn stop_receiving(&mut self) {
+        match self {
+            Self::Shm(shm) => shm.stop_receiving(),
+        }
+    }
+
+    /// Tells the peers that nothing more comes from this rank: it left, or it `failed`.
+    pub fn leave(&mut self, failed: bool) {
+        match self {
+            Self::Shm(shm) => shm.leave(failed),
+        }
+    }
+
+    /// The segment that the ranks share, if they do.
+    #[must_use]
+    pub fn segment(&self) -> Option<&Arc<Segment>> {
+        match self {
+            Self::Shm(shm) => Some(shm.segment()),
+        }
+    }
+
+    /// Takes back what a departed peer still held.
+    pub fn forget(&mut self, peer: usize) {
+        match self {
+            Self::Shm(shm) => shm.forget(peer),
         }
     }
 

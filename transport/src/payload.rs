@@ -159,6 +159,42 @@ impl AlignedBytes {
         }
     }
 
+    /// An empty buffer with room for `len` bytes; none when there is no memory for it.
+    #[must_use]
+    pub fn with_capacity(len: usize) -> Option<Self> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(len.div_ceil(ALIGNMENT)).ok()?;
+        Some(Self { words, len: 0 })
+    }
+
+    /// Adds `bytes` at the end.
+    ///
+    /// # Panics
+    /// When the length so far is not a multiple of [`ALIGNMENT`] and `bytes` are not empty.
+    pub fn append(&mut self, bytes: &[u8]) {
+        assert!(
+            self.len.is_multiple_of(ALIGNMENT) || bytes.is_empty(),
+            "only the last part may have an odd length"
+        );
+        let (whole, rest) = bytes.as_chunks::<ALIGNMENT>();
+        self.words
+            .extend(whole.iter().map(|word| bytemuck::cast::<_, u128>(*word)));
+        if !rest.is_empty() {
+            let mut last = [0; ALIGNMENT];
+            last[..rest.len()].copy_from_slice(rest);
+            self.words.push(bytemuck::cast(last));
+        }
+        self.len += bytes.len();
+    }
+
+    /// Sets the length to `len` and returns all bytes to be written; new ones are zero.
+    #[must_use]
+    pub fn resize(&mut self, len: usize) -> &mut [u8] {
+        self.words.resize(len.div_ceil(ALIGNMENT), 0);
+        self.len = len;
+        self.as_mut_slice()
+    }
+
     /// A buffer holding a copy of `bytes`.
     #[must_use]
     pub fn copy_of(bytes: &[u8]) -> Self {

@@ -36,7 +36,11 @@ pub(crate) mod ring;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
+pub mod handoff;
+#[cfg(not(phalanx_loom))]
 mod inbox;
+#[cfg(not(phalanx_loom))]
+mod lease;
 #[cfg(not(phalanx_loom))]
 mod life;
 #[cfg(not(phalanx_loom))]
@@ -67,6 +71,7 @@ mod schedules;
 pub use {
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
     layout::MAX_RANKS,
+    lease::{Lessor, ReadLease, WriteLease, lease},
     life::{Death, RankState},
     pool::{Pool, PoolError, PoolSettings},
     port::{Port, PortError, Sleeper},

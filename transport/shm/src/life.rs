@@ -13,6 +13,8 @@ pub enum RankState {
     Vacant,
     /// At work.
     Attached,
+    /// Takes no more messages, and sends what it has begun to send.
+    Leaving,
     /// Left in good order: what it sent stays readable, nothing more will come.
     Left,
     /// Its process ended without leaving.
@@ -35,6 +37,7 @@ const VACANT: u32 = 0;
 const ATTACHED: u32 = 1;
 const LEFT: u32 = 2;
 const DEAD: u32 = 3;
+const LEAVING: u32 = 4;
 
 impl Segment {
     /// How `rank` is.
@@ -48,12 +51,13 @@ impl Segment {
         match status.state.load(Ordering::Acquire) {
             VACANT => RankState::Vacant,
             ATTACHED => RankState::Attached,
+            LEAVING => RankState::Leaving,
             LEFT => RankState::Left,
             _ => RankState::Dead(decode(status.end.load(Ordering::Relaxed))),
         }
     }
 
-    /// Changes whenever some [`Self::state_of`] becomes left or dead, and once more when a rank that left is reported dead.
+    /// Changes whenever some [`Self::state_of`] becomes leaving, left or dead, and once more when a rank that left is reported dead.
     #[must_use]
     pub fn departures(&self) -> u32 {
         // Partner: the Release addition in `announce_departure`.
@@ -67,16 +71,17 @@ impl Segment {
             .filter(|&process| process != 0)
     }
 
-    /// Records how `rank` departed and wakes everyone who may wait for it. A rank departs once; later words do not change how.
+    /// Records how `rank` departed and wakes everyone who may wait for it. A rank is gone once; later words do not change how.
     pub fn depart(&self, rank: usize, state: RankState) {
         let status = &self.control(rank).status.0;
         let (code, end) = match state {
+            RankState::Leaving => (LEAVING, 0),
             RankState::Left => (LEFT, 0),
             RankState::Dead(death) => (DEAD, encode(death)),
             RankState::Vacant | RankState::Attached => return,
         };
         let previous = status.state.load(Ordering::Relaxed);
-        if previous == DEAD || (previous, code) == (LEFT, LEFT) {
+        if previous == DEAD || previous == LEFT && code != DEAD {
             return;
         }
         if previous == LEFT {

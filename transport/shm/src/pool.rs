@@ -40,6 +40,18 @@ pub struct PoolSettings {
     pub limit: Option<usize>,
 }
 
+impl PoolSettings {
+    /// Settings of their parts.
+    #[must_use]
+    pub const fn new(chunk_size: usize, chunk_window: usize, limit: Option<usize>) -> Self {
+        Self {
+            chunk_size,
+            chunk_window,
+            limit,
+        }
+    }
+}
+
 impl Default for PoolSettings {
     fn default() -> Self {
         Self {
@@ -603,5 +615,6 @@ fn size_of_class(class: u32) -> usize {
     SMALLEST << class
 }
 
-#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
 mod tests;

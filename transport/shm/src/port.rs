@@ -81,6 +81,12 @@ impl Port {
         &self.segment
     }
 
+    /// The rank.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
     /// The rank's blocks.
     #[must_use]
     pub fn pool(&self) -> &Arc<Pool> {
@@ -230,5 +236,6 @@ fn producer<'a>(
     Ok(place.as_mut().expect("just filled"))
 }
 
-#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
 mod tests;

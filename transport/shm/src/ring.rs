@@ -180,5 +180,6 @@ impl Cursor {
     }
 }
 
-#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
 mod tests;

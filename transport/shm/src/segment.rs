@@ -640,5 +640,6 @@ pub enum SegmentError {
     },
 }
 
-#[cfg(all(test, not(any(phalanx_loom, phalanx_shuttle))))]
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
 mod tests;

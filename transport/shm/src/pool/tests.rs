@@ -171,7 +171,6 @@ impl Oracle {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
     #[test]
     fn every_block_has_one_owner_and_keeps_its_content(steps in prop::collection::vec(step(), 1..150)) {
         let mut oracle = Oracle::new();

@@ -1,6 +1,5 @@
 //! Each limit of the system, reached: an error that says so and what to do, never a signal.
 
-use std::os::fd::{FromRawFd as _, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -81,14 +80,9 @@ pub(crate) fn address_space() {
 
 #[test]
 fn a_descriptor_that_is_closed_is_an_error() {
-    passes_in_a_child("closed");
-}
-
-pub(crate) fn closed() {
-    // SAFETY: nothing else in this process uses the number; that it is not open is what is tested.
-    let file = unsafe { OwnedFd::from_raw_fd(900) };
-    let error = Segment::attach(file).unwrap_err();
-    assert!(matches!(error, SegmentError::Attach(_)), "{error}");
+    let error = phalanx_shm::handoff::take(900_000)
+        .map_err(SegmentError::Attach)
+        .unwrap_err();
     assert!(error.to_string().contains("PHALANX_SEGMENT"), "{error}");
 }
 
