@@ -11,7 +11,7 @@ use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use phalanx_shm::{Biased, Guard};
-use phalanx_transport::{Buffer, Link, Sleeper, Transport};
+use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
 
 use crate::engine::{
     Arrival, Arrived, Completed, Departures, Engine, Lend, OpId, Outcome, Send, Sink, Source,
@@ -171,17 +171,32 @@ impl Progress {
         if let Some(arrival) = engine.claim(wanted)? {
             return Ok(Some(arrival));
         }
+        if !engine.is_quiet() {
+            return Ok(None);
+        }
         let mut backoff = Backoff::new();
-        while engine.is_quiet() {
-            if let Some((from, packet)) = link.poll()? {
-                if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
+        loop {
+            match link.poll_frame()? {
+                Some((from, Found::Frame(words)))
+                    if let Some(arrival) = engine.recognise(from, &words, wanted) =>
+                {
                     return Ok(Some(arrival));
                 }
-            } else if self.somebody_knocks() || !backoff.looks_on(&self.patience) {
-                break;
+                Some((from, found)) => {
+                    let packet = link.unpack(from, found)?;
+                    if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
+                        return Ok(Some(arrival));
+                    }
+                    if !engine.is_quiet() {
+                        return Ok(None);
+                    }
+                }
+                None if self.somebody_knocks() || !backoff.looks_on(&self.patience) => {
+                    return Ok(None);
+                }
+                None => {}
             }
         }
-        Ok(None)
     }
 
     #[cold]

@@ -250,6 +250,12 @@ impl Pool {
     /// As [`Self::take`], without a guard.
     #[inline]
     pub(crate) fn hold(&self, len: usize) -> Result<Held, PoolError> {
+        if len > self.segment.arena_bytes() {
+            return Err(PoolError::Arena {
+                arena: self.segment.arena_bytes(),
+                wanted: len,
+            });
+        }
         let class = class_of(len);
         let mut state = self.state.enter();
         let list = state.class(class);
@@ -297,6 +303,8 @@ impl Pool {
         }
         if let Some(entry) = &mut state.borrowers[borrower] {
             entry.lent = 0;
+            // What it returned before it died is ours already; read later, it would look like a return of what it does not hold.
+            (0..RETURNS).find(|_| entry.returns.try_take().is_none());
         }
         state.lent_to.retain(|&rank| rank != borrower);
         held.len()
@@ -375,7 +383,9 @@ impl State {
         let len = len.next_multiple_of(4096).min(size_of_class(block.class));
         let fresh = block.offset + block.populated..block.offset + len;
         self.charge(fresh.len())?;
-        segment.populate(fresh)?;
+        segment
+            .populate(fresh.clone())
+            .inspect_err(|_| self.taken -= fresh.len())?;
         self.blocks[number as usize].populated = len;
         Ok(())
     }
@@ -386,14 +396,27 @@ impl State {
             return self.advance(size);
         }
         if self.extent.len() < size {
-            let start = self.advance(EXTENT)?;
-            self.charge(EXTENT)?;
-            segment.populate(start..start + EXTENT)?;
-            self.extent = start..start + EXTENT;
+            self.extent = self.grow(segment, EXTENT)?;
         }
         let start = self.extent.start;
         self.extent.start += size;
         Ok(start)
+    }
+
+    /// Takes `size` bytes of the arena and makes them real, or takes nothing: callers try again when there is no memory.
+    fn grow(&mut self, segment: &Segment, size: usize) -> Result<Range<usize>, PoolError> {
+        let before = (self.frontier, self.taken);
+        let grown = self
+            .charge(size)
+            .and_then(|()| self.advance(size))
+            .and_then(|start| {
+                segment.populate(start..start + size)?;
+                Ok(start..start + size)
+            });
+        if grown.is_err() {
+            (self.frontier, self.taken) = before;
+        }
+        grown
     }
 
     fn advance(&mut self, size: usize) -> Result<usize, PoolError> {
@@ -442,9 +465,7 @@ impl State {
             ..
         } = self.settings;
         let count = (chunk_window / chunk_size).max(2);
-        self.charge(count * chunk_size)?;
-        let start = self.advance(count * chunk_size)?;
-        segment.populate(start..start + count * chunk_size)?;
+        let start = self.grow(segment, count * chunk_size)?.start;
         for index in 0..count {
             let offset = start + index * chunk_size;
             let block = Block {
@@ -592,3 +613,7 @@ fn class_of(len: usize) -> u32 {
 fn size_of_class(class: u32) -> usize {
     SMALLEST << class
 }
+
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
+mod tests;
