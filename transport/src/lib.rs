@@ -8,10 +8,12 @@
 pub mod frame;
 pub mod payload;
 
+mod inproc;
 mod link;
 mod shm;
 
 pub use frame::{Envelope, Header};
+pub use inproc::{Controls, Inproc, InprocSettings, InprocSleeper};
 pub use link::{Capabilities, Link, LinkError, Packet, PeerState, Sleeper, Transport};
 pub use payload::{AlignedBytes, Buffer, Inline, Payload};
 pub use phalanx_shm::Death;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use phalanx_shm::{BorrowError, Death, PoolError, PortError, SegmentError};
 
 use crate::frame::{FrameError, Header};
+use crate::inproc::{Inproc, InprocSleeper};
 use crate::payload::{Buffer, Payload};
 use crate::shm::Shm;
 
@@ -67,6 +68,9 @@ pub enum PeerState {
 }
 
 /// One way to carry packets between the ranks of a job. No method waits.
+///
+/// Packets from one rank to another arrive once and in order; those that a rank has not taken when it departs are lost. A rank
+/// reaches itself without its link. The conformance tests say the rest.
 pub trait Transport {
     /// What the link can do.
     fn capabilities(&self) -> Capabilities;
@@ -75,6 +79,10 @@ pub trait Transport {
     ///
     /// # Errors
     /// When the peer's ring is damaged or memory ran out.
+    ///
+    /// # Panics
+    /// When the header has no room for the bytes: whole messages carry any number, names few, chunks travel by
+    /// [`Self::send_buffer`], and all others stand alone.
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError>;
 
     /// Sends a header with a buffer of [`Self::reserve`] or [`Self::reserve_chunk`], uncopied. Gives the buffer back when there is no
@@ -82,6 +90,9 @@ pub trait Transport {
     ///
     /// # Errors
     /// As [`Self::send`].
+    ///
+    /// # Panics
+    /// When the header is neither a whole message nor a chunk.
     fn send_buffer(
         &mut self,
         peer: usize,
@@ -107,7 +118,8 @@ pub trait Transport {
     /// When a peer sent what cannot be.
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError>;
 
-    /// Gets ready to sleep; `false` when something arrived meanwhile.
+    /// Gets ready to sleep; `false` when something arrived meanwhile. Arrivals, departures and [`Sleeper::wake`] from now on end the
+    /// sleep or keep it from beginning; whatever else the caller waits for, departures too, it has to look at once more in between.
     fn prepare_sleep(&mut self) -> bool;
 
     /// How many peers have departed; changes exactly when some [`Self::state_of`] does.
@@ -123,12 +135,15 @@ pub trait Transport {
 pub enum Link {
     /// Ranks of one host through shared memory.
     Shm(Shm),
+    /// Ranks that are threads of this process.
+    Inproc(Inproc),
 }
 
 macro_rules! each_link {
     ($link:expr, $inner:ident => $call:expr) => {
         match $link {
             Link::Shm($inner) => $call,
+            Link::Inproc($inner) => $call,
         }
     };
 }
@@ -140,6 +155,7 @@ impl Link {
     pub fn expose(&self, bytes: &[u8]) -> Option<u64> {
         match self {
             Self::Shm(shm) => shm.expose(bytes),
+            Self::Inproc(_) => None,
         }
     }
 
@@ -150,6 +166,7 @@ impl Link {
     pub fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         match self {
             Self::Shm(shm) => shm.pull(peer, offset, into),
+            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -158,6 +175,7 @@ impl Link {
     pub fn sleeper(&self) -> Sleeper {
         match self {
             Self::Shm(shm) => Sleeper::Shm(shm.sleeper()),
+            Self::Inproc(inproc) => Sleeper::Inproc(inproc.sleeper()),
         }
     }
 }
@@ -217,6 +235,8 @@ impl Transport for Link {
 pub enum Sleeper {
     /// Sleeps on a word of the segment.
     Shm(phalanx_shm::Sleeper),
+    /// Sleeps on a condition of the process.
+    Inproc(InprocSleeper),
 }
 
 impl Sleeper {
@@ -224,6 +244,7 @@ impl Sleeper {
     pub fn sleep(&self, timeout: Duration) {
         match self {
             Self::Shm(sleeper) => sleeper.sleep(timeout),
+            Self::Inproc(sleeper) => sleeper.sleep(timeout),
         }
     }
 
@@ -231,6 +252,7 @@ impl Sleeper {
     pub fn wake(&self) {
         match self {
             Self::Shm(sleeper) => sleeper.wake(),
+            Self::Inproc(sleeper) => sleeper.wake(),
         }
     }
 }
@@ -264,5 +286,21 @@ pub enum LinkError {
     NotExposed {
         /// The sender.
         peer: usize,
+    },
+    /// The process has no memory.
+    #[error(
+        "no memory for a buffer of {bytes} bytes: send in smaller pieces or raise the memory limit"
+    )]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// A test ended this rank.
+    #[error(
+        "rank {rank} was killed by its test: nothing it does reaches its peers any more; end its thread"
+    )]
+    Killed {
+        /// This rank.
+        rank: usize,
     },
 }

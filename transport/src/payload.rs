@@ -3,9 +3,13 @@
 //! Every payload starts at an address that is a multiple of [`ALIGNMENT`], so that an rkyv archive or a slice of numbers is read
 //! where it is. Dropping a payload gives its memory back to whoever owns it.
 
+pub(crate) mod permit;
+
 use std::ops::{Deref, DerefMut};
 
 use phalanx_shm::{BlockMut, Borrowed, Words};
+
+use permit::Permit;
 
 /// Alignment in bytes of the first byte of every payload.
 pub const ALIGNMENT: usize = 16;
@@ -143,10 +147,12 @@ impl DerefMut for Buffer {
 }
 
 /// A heap buffer aligned to [`ALIGNMENT`].
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct AlignedBytes {
     words: Vec<u128>,
     len: usize,
+    /// For buffers of a bounded set.
+    permit: Option<Permit>,
 }
 
 impl AlignedBytes {
@@ -156,7 +162,21 @@ impl AlignedBytes {
         Self {
             words: vec![0; len.div_ceil(ALIGNMENT)],
             len,
+            permit: None,
         }
+    }
+
+    /// A buffer of `len` zero bytes, if there is memory for it.
+    #[must_use]
+    pub fn try_zeroed(len: usize) -> Option<Self> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(len.div_ceil(ALIGNMENT)).ok()?;
+        words.resize(len.div_ceil(ALIGNMENT), 0);
+        Some(Self {
+            words,
+            len,
+            permit: None,
+        })
     }
 
     /// A buffer holding a copy of `bytes`.
@@ -177,6 +197,19 @@ impl AlignedBytes {
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
+
+    /// The buffer, giving `permit` back when it is dropped.
+    pub(crate) fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+}
+
+impl Clone for AlignedBytes {
+    /// A copy of the bytes; a place in a bounded set is not copied.
+    fn clone(&self) -> Self {
+        Self::copy_of(self)
+    }
 }
 
 impl Deref for AlignedBytes {
@@ -187,3 +220,6 @@ impl Deref for AlignedBytes {
         &bytemuck::cast_slice(&self.words)[..self.len]
     }
 }
+
+#[cfg(test)]
+mod tests;
