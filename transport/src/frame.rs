@@ -306,3 +306,6 @@ const WITHDRAW: u8 = 7;
 const WITHDRAWN: u8 = 8;
 const CREDIT: u8 = 9;
 const TYPE_NAME: u8 = 10;
+
+#[cfg(test)]
+pub(crate) mod tests;
