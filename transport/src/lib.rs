@@ -8,6 +8,8 @@
 pub mod frame;
 pub mod payload;
 
+#[cfg(test)]
+mod conformance;
 mod inproc;
 mod link;
 mod shm;
