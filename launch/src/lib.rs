@@ -1,1 +1,39 @@
-//! Skeleton.
+//! The launcher: starts ranks, watches them, leaves nothing behind.
+//!
+//! The command `phalanx run` is a thin front of this library; a test harness can use it in its place.
+//!
+//! ```text
+//!   arguments -> Plan -> Job -> processes (spawn) -> Supervisor -> Outcome -> ExitCode
+//!                                                     |  one poll over all descriptors
+//!                          deaths, signals, time --> Course --> orders: signal the ranks, tell the user
+//!                          pipes of the ranks -----> Stream --> Lines --> Sink
+//!                          standard input ---------> Pump ----> rank 0
+//! ```
+//!
+//! # What it promises
+//! - Each rank is a process group that dies with the thread that started it, also when that is killed by SIGKILL.
+//! - A rank has ended when its process has. What it left running in its group is killed before it is waited for.
+//! - Ranks get the descriptors 0, 1, 2 and that of the node segment, and no other.
+//! - Memory is bounded whatever the ranks write: who writes too fast waits.
+#![forbid(unsafe_code)]
+
+mod course;
+mod exit_code;
+mod group;
+mod input;
+mod interrupts;
+mod job;
+mod lines;
+mod outcome;
+mod output;
+mod plan;
+mod segment;
+mod sink;
+mod spawn;
+mod supervise;
+
+pub use exit_code::ExitCode;
+pub use interrupts::Interrupts;
+pub use job::{Input, Job, LaunchError, Output};
+pub use outcome::{Ending, Exit, Outcome, RankOutcome};
+pub use plan::{MAX_RANKS, Plan, PlanError, Program};

@@ -1,2 +1,18 @@
-//! Skeleton.
-fn main() {}
+//! The command `phalanx`: parse, plan, run, and say how it went.
+#![forbid(unsafe_code)]
+
+mod cli;
+mod run;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Cli, Command};
+
+fn main() -> ExitCode {
+    let code = match Cli::parse().command {
+        Command::Run(arguments) => run::run(arguments),
+    };
+    code.into()
+}

@@ -14,7 +14,7 @@
 //! | 5 | [`Header::Chunk`] | receive, position | block at 32 |
 //! | 6 | [`Header::Done`] | send | none |
 //! | 7 | [`Header::Withdraw`] | send | none |
-//! | 8 | [`Header::Withdrawn`] | send, granted | none |
+//! | 8 | [`Header::Abort`] | receive | none |
 //! | 9 | [`Header::Credit`] | taken | none |
 //! | 10 | [`Header::TypeName`] | - | `len` inline bytes of UTF-8 |
 //!
@@ -84,22 +84,20 @@ pub enum Header {
         /// Where in the message the part begins, in bytes.
         position: u64,
     },
-    /// The receiver has copied an exposed message, or needs nothing of it.
+    /// The receiver has copied an exposed message, or let a withdrawn one go.
     Done {
         /// The sender's operation.
         send: u64,
     },
-    /// The sender wants to take a request back.
+    /// The sender takes a request back, unless it has been accepted.
     Withdraw {
         /// The sender's operation.
         send: u64,
     },
-    /// Whether the request was taken back, or was matched before.
-    Withdrawn {
-        /// The sender's operation.
-        send: u64,
-        /// Taken back.
-        granted: bool,
+    /// The rest of a message that was accepted will not come.
+    Abort {
+        /// The receiver's operation.
+        receive: u64,
     },
     /// How many bytes of eager messages the receiver has handed to receives so far.
     Credit {
@@ -241,7 +239,7 @@ fn encode_control(header: &Header, words: &mut Words) {
         Header::Accept { send, receive } => (ACCEPT, [send, receive, 0]),
         Header::Done { send } => (DONE, [send, 0, 0]),
         Header::Withdraw { send } => (WITHDRAW, [send, 0, 0]),
-        Header::Withdrawn { send, granted } => (WITHDRAWN, [send, u64::from(granted), 0]),
+        Header::Abort { receive } => (ABORT, [receive, 0, 0]),
         Header::Credit { taken } => (CREDIT, [taken, 0, 0]),
         Header::Eager(_) | Header::Chunk { .. } | Header::TypeName { .. } => {
             unreachable!("{header:?} carries bytes")
@@ -266,10 +264,7 @@ fn decode_control(kind: u8, envelope: Envelope, words: &Words) -> Result<Header,
         },
         DONE => Header::Done { send: first },
         WITHDRAW => Header::Withdraw { send: first },
-        WITHDRAWN => Header::Withdrawn {
-            send: first,
-            granted: second != 0,
-        },
+        ABORT => Header::Abort { receive: first },
         CREDIT => Header::Credit { taken: first },
         unknown => return Err(FrameError::Kind(unknown)),
     })
@@ -303,7 +298,7 @@ const ACCEPT: u8 = 4;
 const CHUNK: u8 = 5;
 const DONE: u8 = 6;
 const WITHDRAW: u8 = 7;
-const WITHDRAWN: u8 = 8;
+const ABORT: u8 = 8;
 const CREDIT: u8 = 9;
 const TYPE_NAME: u8 = 10;
 

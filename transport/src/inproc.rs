@@ -12,6 +12,8 @@ mod mailbox;
 use std::sync::Arc;
 use std::time::Duration;
 
+use phalanx_shm::Death;
+
 use crate::frame::Header;
 use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
 use crate::payload::{AlignedBytes, Buffer, Inline, Payload};
@@ -87,6 +89,19 @@ impl Inproc {
         Controls::new(Arc::clone(&self.job))
     }
 
+    pub(crate) fn depart(&mut self, state: PeerState) {
+        self.job.depart(self.rank, state);
+    }
+
+    pub(crate) fn leave(&mut self, failed: bool) {
+        // What a thread that panics exits with, if nobody catches it.
+        self.depart(if failed {
+            PeerState::Dead(Death::Exit(101))
+        } else {
+            PeerState::Left
+        });
+    }
+
     pub(crate) fn sleeper(&self) -> InprocSleeper {
         InprocSleeper {
             job: Arc::clone(&self.job),
@@ -138,9 +153,10 @@ impl Transport for Inproc {
     }
 
     fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError> {
-        AlignedBytes::try_zeroed(len)
-            .map(Buffer::Heap)
-            .ok_or(LinkError::OutOfMemory { bytes: len })
+        let mut bytes =
+            AlignedBytes::with_capacity(len).ok_or(LinkError::OutOfMemory { bytes: len })?;
+        bytes.resize(len).fill(0);
+        Ok(Buffer::Heap(bytes))
     }
 
     fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError> {
@@ -169,7 +185,7 @@ impl Transport for Inproc {
 
 impl Drop for Inproc {
     fn drop(&mut self) {
-        self.job.depart(self.rank, PeerState::Left);
+        self.leave(false);
     }
 }
 

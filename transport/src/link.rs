@@ -1,8 +1,9 @@
 //! The small boundary between the runtime and whatever carries its frames.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_shm::{BorrowError, Death, PoolError, PortError, SegmentError};
+use phalanx_shm::{BorrowError, Death, PoolError, PortError, Segment, SegmentError};
 
 use crate::frame::{FrameError, Header};
 use crate::inproc::{Inproc, InprocSleeper};
@@ -61,6 +62,8 @@ impl Capabilities {
 pub enum PeerState {
     /// As far as anybody knows.
     Present,
+    /// It takes no more messages, and sends what it has begun to send.
+    Leaving,
     /// It left in good order.
     Left,
     /// It died.
@@ -112,7 +115,8 @@ pub trait Transport {
     /// When memory ran out.
     fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError>;
 
-    /// The next packet, with its sender.
+    /// The next packet, with its sender. When [`Self::departures`] has shown that a peer has gone, all that it sent comes before the
+    /// next `None`.
     ///
     /// # Errors
     /// When a peer sent what cannot be.
@@ -167,6 +171,40 @@ impl Link {
         match self {
             Self::Shm(shm) => shm.pull(peer, offset, into),
             Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
+        }
+    }
+
+    /// Tells the peers that this rank takes no more messages.
+    pub fn stop_receiving(&mut self) {
+        match self {
+            Self::Shm(shm) => shm.stop_receiving(),
+            Self::Inproc(inproc) => inproc.depart(PeerState::Leaving),
+        }
+    }
+
+    /// Tells the peers that nothing more comes from this rank: it left, or it `failed`.
+    pub fn leave(&mut self, failed: bool) {
+        match self {
+            Self::Shm(shm) => shm.leave(failed),
+            Self::Inproc(inproc) => inproc.leave(failed),
+        }
+    }
+
+    /// The segment that the ranks share, if they do.
+    #[must_use]
+    pub fn segment(&self) -> Option<&Arc<Segment>> {
+        match self {
+            Self::Shm(shm) => Some(shm.segment()),
+            Self::Inproc(_) => None,
+        }
+    }
+
+    /// Takes back what a departed peer still held.
+    pub fn forget(&mut self, peer: usize) {
+        match self {
+            Self::Shm(shm) => shm.forget(peer),
+            // Its buffers are the process's, which frees them with the last reader.
+            Self::Inproc(_) => {}
         }
     }
 
@@ -295,11 +333,11 @@ pub enum LinkError {
         /// Bytes asked for.
         bytes: usize,
     },
-    /// A test ended this rank.
+    /// This rank itself is gone.
     #[error(
-        "rank {rank} was killed by its test: nothing it does reaches its peers any more; end its thread"
+        "rank {rank} has left its job or was killed by its test, so that it can send and receive nothing: let go of its handles"
     )]
-    Killed {
+    Departed {
         /// This rank.
         rank: usize,
     },

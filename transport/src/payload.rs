@@ -166,17 +166,48 @@ impl AlignedBytes {
         }
     }
 
-    /// A buffer of `len` zero bytes, if there is memory for it.
+    /// An empty buffer with room for `len` bytes; none when there is no memory for it.
     #[must_use]
-    pub fn try_zeroed(len: usize) -> Option<Self> {
+    pub fn with_capacity(len: usize) -> Option<Self> {
         let mut words = Vec::new();
         words.try_reserve_exact(len.div_ceil(ALIGNMENT)).ok()?;
-        words.resize(len.div_ceil(ALIGNMENT), 0);
         Some(Self {
             words,
-            len,
+            len: 0,
             permit: None,
         })
+    }
+
+    /// Adds `bytes` at the end.
+    ///
+    /// # Panics
+    /// When the length so far is not a multiple of [`ALIGNMENT`] and `bytes` are not empty.
+    pub fn append(&mut self, bytes: &[u8]) {
+        assert!(
+            self.len.is_multiple_of(ALIGNMENT) || bytes.is_empty(),
+            "only the last part may have an odd length"
+        );
+        let (whole, rest) = bytes.as_chunks::<ALIGNMENT>();
+        self.words
+            .extend(whole.iter().map(|word| bytemuck::cast::<_, u128>(*word)));
+        if !rest.is_empty() {
+            let mut last = [0; ALIGNMENT];
+            last[..rest.len()].copy_from_slice(rest);
+            self.words.push(bytemuck::cast(last));
+        }
+        self.len += bytes.len();
+    }
+
+    /// Sets the length to `len` and returns all bytes to be written; new ones are zero.
+    #[must_use]
+    pub fn resize(&mut self, len: usize) -> &mut [u8] {
+        // What a truncation left in the last word is not content any more.
+        if let Some(rest) = bytemuck::cast_slice_mut(&mut self.words).get_mut(self.len..) {
+            rest.fill(0_u8);
+        }
+        self.words.resize(len.div_ceil(ALIGNMENT), 0);
+        self.len = len;
+        self.as_mut_slice()
     }
 
     /// A buffer holding a copy of `bytes`.
@@ -196,6 +227,7 @@ impl AlignedBytes {
     /// Shortens the buffer to its first `len` bytes; a longer `len` changes nothing.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        self.words.truncate(self.len.div_ceil(ALIGNMENT));
     }
 
     /// The buffer, giving `permit` back when it is dropped.

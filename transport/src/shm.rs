@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phalanx_shm::{PoolError, Port, RankState, Segment, Sleeper};
+use phalanx_shm::{Death, PoolError, Port, RankState, Segment, Sleeper};
 
 use crate::frame::{self, Content, Header};
 use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
@@ -40,6 +40,29 @@ impl Shm {
 
     pub(crate) fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         Ok(self.port.pull(peer, offset, into)?)
+    }
+
+    /// Blocks lent to a dead rank come back. One that left in good order has returned, or still reads, what it had.
+    pub(crate) fn forget(&mut self, peer: usize) {
+        if let RankState::Dead(_) = self.port.segment().state_of(peer) {
+            self.port.pool().reclaim(peer);
+        }
+    }
+
+    pub(crate) fn stop_receiving(&mut self) {
+        self.port
+            .segment()
+            .depart(self.port.rank(), RankState::Leaving);
+    }
+
+    pub(crate) fn leave(&mut self, failed: bool) {
+        // What a thread that panics exits with, if nobody catches it.
+        let state = if failed {
+            RankState::Dead(Death::Exit(101))
+        } else {
+            RankState::Left
+        };
+        self.port.segment().depart(self.port.rank(), state);
     }
 
     pub(crate) fn sleeper(&self) -> Sleeper {
@@ -131,6 +154,7 @@ impl Transport for Shm {
 
     fn state_of(&self, peer: usize) -> PeerState {
         match self.port.segment().state_of(peer) {
+            RankState::Leaving => PeerState::Leaving,
             RankState::Left => PeerState::Left,
             RankState::Dead(death) => PeerState::Dead(death),
             _ => PeerState::Present,

@@ -85,26 +85,28 @@ impl Inbox {
 
     fn poll_others(&mut self) -> Result<Option<(usize, Words)>, PortError> {
         self.streak = 0;
-        for index in 0..self.watched.len() {
-            let peer = self.watched[index];
-            if let Some(words) = pop(&mut self.rings, peer)? {
-                self.hot = peer;
-                // Who was served goes last.
-                self.watched[index..].rotate_left(1);
-                return Ok(Some((peer, words)));
+        loop {
+            for index in 0..self.watched.len() {
+                let peer = self.watched[index];
+                if let Some(words) = pop(&mut self.rings, peer)? {
+                    self.hot = peer;
+                    // Who was served goes last.
+                    self.watched[index..].rotate_left(1);
+                    return Ok(Some((peer, words)));
+                }
             }
-        }
-        while let Some(&peer) = self.ready.front() {
-            if let Some(words) = pop(&mut self.rings, peer)? {
-                self.ready.rotate_left(1);
-                return Ok(Some((peer, words)));
+            while let Some(&peer) = self.ready.front() {
+                if let Some(words) = pop(&mut self.rings, peer)? {
+                    self.ready.rotate_left(1);
+                    return Ok(Some((peer, words)));
+                }
+                self.ready.pop_front();
             }
-            self.ready.pop_front();
-        }
-        if self.control().has_rung() {
+            if !self.control().has_rung() {
+                return Ok(None);
+            }
             self.answer_bells()?;
         }
-        Ok(None)
     }
 
     /// Takes note of who rang; the next poll reads them.

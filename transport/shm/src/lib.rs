@@ -37,7 +37,11 @@ mod bell;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
+pub mod handoff;
+#[cfg(not(phalanx_loom))]
 mod inbox;
+#[cfg(not(phalanx_loom))]
+mod lease;
 #[cfg(not(phalanx_loom))]
 mod life;
 #[cfg(not(phalanx_loom))]
@@ -57,6 +61,7 @@ mod system;
 pub use {
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
     layout::MAX_RANKS,
+    lease::{Lessor, ReadLease, WriteLease, lease},
     life::{Death, RankState},
     pool::{Pool, PoolError, PoolSettings},
     port::{Port, PortError, Sleeper},

@@ -13,6 +13,8 @@ pub enum RankState {
     Vacant,
     /// At work.
     Attached,
+    /// Takes no more messages, and sends what it has begun to send.
+    Leaving,
     /// Left in good order: what it sent stays readable, nothing more will come.
     Left,
     /// Its process ended without leaving.
@@ -35,6 +37,7 @@ const VACANT: u32 = 0;
 const ATTACHED: u32 = 1;
 const LEFT: u32 = 2;
 const DEAD: u32 = 3;
+const LEAVING: u32 = 4;
 
 impl Segment {
     /// How `rank` is.
@@ -48,6 +51,7 @@ impl Segment {
         match status.state.load(Ordering::Acquire) {
             VACANT => RankState::Vacant,
             ATTACHED => RankState::Attached,
+            LEAVING => RankState::Leaving,
             LEFT => RankState::Left,
             _ => RankState::Dead(decode(status.end.load(Ordering::Relaxed))),
         }
@@ -67,10 +71,11 @@ impl Segment {
             .filter(|&process| process != 0)
     }
 
-    /// Records how `rank` departed and wakes everyone who may wait for it. A rank departs once; later words change nothing.
+    /// Records how `rank` departed and wakes everyone who may wait for it. A rank is gone once; later words change nothing.
     pub fn depart(&self, rank: usize, state: RankState) {
         let status = &self.control(rank).status.0;
         let (code, end) = match state {
+            RankState::Leaving => (LEAVING, 0),
             RankState::Left => (LEFT, 0),
             RankState::Dead(death) => (DEAD, encode(death)),
             RankState::Vacant | RankState::Attached => return,

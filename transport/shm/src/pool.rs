@@ -42,6 +42,18 @@ pub struct PoolSettings {
     pub limit: Option<usize>,
 }
 
+impl PoolSettings {
+    /// Settings of their parts.
+    #[must_use]
+    pub const fn new(chunk_size: usize, chunk_window: usize, limit: Option<usize>) -> Self {
+        Self {
+            chunk_size,
+            chunk_window,
+            limit,
+        }
+    }
+}
+
 impl Default for PoolSettings {
     fn default() -> Self {
         Self {

@@ -81,6 +81,12 @@ impl Port {
         &self.segment
     }
 
+    /// The rank.
+    #[must_use]
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
     /// The rank's blocks.
     #[must_use]
     pub fn pool(&self) -> &Arc<Pool> {

@@ -1,8 +1,10 @@
 //! Who is there.
 
+use std::thread;
+
 use phalanx_shm::Death;
 
-use crate::conformance::{Job, assert_silent, kill, numbered, pattern, receive};
+use crate::conformance::{Job, assert_silent, bounded, insist, kill, numbered, pattern, receive};
 use crate::link::{PeerState, Transport};
 
 pub(super) fn who_leaves_is_seen_to(job: Job) {
@@ -58,4 +60,59 @@ pub(super) fn what_was_sent_before_a_departure_is_readable(job: Job) {
     senders.sort_unstable();
     assert_eq!(senders, [0, 1]);
     assert_silent(receiver);
+}
+
+pub(super) fn all_that_a_departed_rank_sent_comes_before_nothing(job: Job) {
+    const SENDERS: usize = 20;
+    const EACH: usize = 40;
+    bounded(move || {
+        let mut links = job(SENDERS + 1);
+        let mut receiver = links.remove(0);
+        thread::scope(|scope| {
+            for mut link in links {
+                scope.spawn(move || {
+                    for number in 0..EACH {
+                        insist(&mut link, 0, &numbered(number as i32), &[]);
+                    }
+                });
+            }
+            let mut received = [0; SENDERS + 1];
+            let mut finished = 0;
+            while finished < SENDERS {
+                let gone: Vec<usize> = (1..=SENDERS)
+                    .filter(|&peer| receiver.state_of(peer) == PeerState::Left)
+                    .collect();
+                while let Some((sender, _)) = receiver.poll().unwrap() {
+                    received[sender] += 1;
+                }
+                assert!(gone.iter().all(|&peer| received[peer] == EACH));
+                finished = gone.len();
+                thread::yield_now();
+            }
+        });
+    });
+}
+
+pub(super) fn a_leaving_rank_is_told_from_one_that_left(job: Job) {
+    let mut links = job(2);
+    links[0].stop_receiving();
+    assert_eq!(links[1].departures(), 1);
+    assert_eq!(links[1].state_of(0), PeerState::Leaving);
+    assert!(links[0].send(1, &numbered(1), b"last words").unwrap());
+    assert!(links[1].send(0, &numbered(1), b"too late").unwrap());
+    links[0].leave(false);
+    assert_eq!(links[1].departures(), 2);
+    assert_eq!(links[1].state_of(0), PeerState::Left);
+    drop(links.remove(0));
+    assert_eq!(links[0].departures(), 2);
+    assert_eq!(*receive(&mut links[0]).1.payload, *b"last words");
+}
+
+pub(super) fn a_rank_that_fails_is_told_from_one_that_left(job: Job) {
+    let mut links = job(2);
+    links[0].leave(true);
+    links[0].leave(false);
+    let failed = PeerState::Dead(Death::Exit(101));
+    assert_eq!(links[1].state_of(0), failed);
+    assert_eq!(links[1].departures(), 1);
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::conformance::{Job, numbered, pattern, receive};
+use crate::conformance::{Job, kill, numbered, pattern, receive};
 use crate::frame::Header;
 use crate::link::{Link, LinkError, Transport};
 use crate::payload::{ALIGNMENT, Buffer, Payload};
@@ -134,6 +134,31 @@ pub(super) fn chunks_are_bounded_and_come_back(job: Job) {
         }
     }
     assert_eq!(take_all(&mut links[0]), window);
+}
+
+pub(super) fn what_a_dead_rank_held_comes_back(job: Job) {
+    let mut links = job(3);
+    let reserved = |link: &mut Link| {
+        let chunks = std::iter::from_fn(|| link.reserve_chunk().unwrap());
+        chunks.collect::<Vec<Buffer>>().len()
+    };
+    let window = reserved(&mut links[0]);
+    let header = Header::Chunk {
+        receive: 1,
+        position: 0,
+    };
+    let mut sent = 0;
+    while let Some(chunk) = links[0].reserve_chunk().unwrap() {
+        if links[0].send_buffer(1, &header, chunk).unwrap().is_some() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent > 0);
+    assert_eq!(reserved(&mut links[0]), window - sent);
+    kill(&links, 1);
+    links[0].forget(1);
+    assert_eq!(reserved(&mut links[0]), window);
 }
 
 pub(super) fn more_than_there_is_cannot_be_reserved(job: Job) {

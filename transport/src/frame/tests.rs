@@ -29,8 +29,7 @@ pub(crate) fn any_header() -> impl Strategy<Value = Header> {
             .prop_map(|(receive, position)| Header::Chunk { receive, position }),
         operation().prop_map(|send| Header::Done { send }),
         operation().prop_map(|send| Header::Withdraw { send }),
-        (operation(), any::<bool>())
-            .prop_map(|(send, granted)| Header::Withdrawn { send, granted }),
+        operation().prop_map(|receive| Header::Abort { receive }),
         any::<u64>().prop_map(|taken| Header::Credit { taken }),
         any::<u32>().prop_map(|layout| Header::TypeName { layout }),
     ]
@@ -231,7 +230,6 @@ fn images_without_bytes() -> impl Iterator<Item = (Header, &'static str)> {
         len: 0x1_0000_0002,
         exposed,
     };
-    let withdrawn = |granted| Header::Withdrawn { send, granted };
     [
         (
             request(Some(0x20_0080)),
@@ -254,12 +252,8 @@ fn images_without_bytes() -> impl Iterator<Item = (Header, &'static str)> {
             "00000700 00000000 00000000 00000000 88776655 44332211",
         ),
         (
-            withdrawn(true),
-            "00000800 00000000 00000000 00000000 88776655 44332211 01",
-        ),
-        (
-            withdrawn(false),
-            "00000800 00000000 00000000 00000000 88776655 44332211",
+            Header::Abort { receive },
+            "00000800 00000000 00000000 00000000 00ffeedd ccbbaa99",
         ),
         (
             Header::Credit { taken: send },

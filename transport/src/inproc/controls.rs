@@ -38,8 +38,8 @@ impl Controls {
     }
 
     /// Ends `rank` as SIGKILL would: it departs, its peers are woken, and whatever its thread still asks of its link is refused with
-    /// [`LinkError::Killed`](crate::LinkError::Killed). What it sent before stays readable; what it had not read is lost. A rank
-    /// that has departed already stays as it is.
+    /// [`LinkError::Departed`](crate::LinkError::Departed). What it sent before stays readable; what it had not read is lost. A rank
+    /// that has gone already stays as it is.
     ///
     /// # Panics
     /// When the job has no such rank.

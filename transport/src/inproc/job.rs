@@ -62,8 +62,8 @@ impl Job {
         }
         let packet = make();
         let life = self.places[from].life.lock();
-        if *life != PeerState::Present {
-            return Err(LinkError::Killed { rank: from });
+        if is_gone(*life) {
+            return Err(LinkError::Departed { rank: from });
         }
         self.mailbox(to).deliver(from, packet);
         Ok(true)
@@ -75,7 +75,7 @@ impl Job {
     }
 
     pub(super) fn prepare_sleep(&self, rank: usize) -> bool {
-        // A killed rank learns of it from its next poll, so it must not sleep.
+        // A rank that is gone learns of it from its next poll, so it must not sleep.
         self.mailbox(rank).announce_sleep() && self.alive(rank).is_ok()
     }
 
@@ -88,30 +88,41 @@ impl Job {
         *self.places[rank].life.lock()
     }
 
-    /// Records how `rank` departed and wakes everyone who may wait for it. A rank departs once; later words change nothing.
+    /// Records how `rank` departs and wakes everyone who may wait for it. A rank is gone once; later words change nothing.
     pub(super) fn depart(&self, rank: usize, state: PeerState) {
         {
             let mut life = self.places[rank].life.lock();
-            if *life != PeerState::Present {
+            if is_gone(*life) || *life == state {
                 return;
+            }
+            if is_gone(state) {
+                // Who sees the departure finds all that was sent before.
+                for place in &self.places {
+                    place.mailbox.hasten(rank);
+                }
+                self.mailbox(rank).abandon();
             }
             *life = state;
         }
         // Partner: the Acquire load in `departures`.
         self.departures.fetch_add(1, Ordering::Release);
-        self.mailbox(rank).abandon();
         for place in &self.places {
             place.mailbox.wake();
         }
     }
 
     fn alive(&self, rank: usize) -> Result<(), LinkError> {
-        if self.state_of(rank) == PeerState::Present {
-            Ok(())
+        if is_gone(self.state_of(rank)) {
+            Err(LinkError::Departed { rank })
         } else {
-            Err(LinkError::Killed { rank })
+            Ok(())
         }
     }
+}
+
+/// Whether nothing more comes from a rank in this state.
+fn is_gone(state: PeerState) -> bool {
+    matches!(state, PeerState::Left | PeerState::Dead(_))
 }
 
 impl fmt::Debug for Job {

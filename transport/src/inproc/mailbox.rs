@@ -138,6 +138,21 @@ impl Mailbox {
         self.ring(&mut self.mail.lock());
     }
 
+    /// Makes everything from `sender` due at the next poll.
+    pub(super) fn hasten(&self, sender: usize) {
+        let mut mail = self.mail.lock();
+        let due = mail.polls;
+        let late: Vec<(u64, u64)> = mail
+            .waiting
+            .range((due + 1, 0)..)
+            .filter_map(|(&key, &(from, _))| (from == sender).then_some(key))
+            .collect();
+        for (was, arrival) in late {
+            let entry = mail.waiting.remove(&(was, arrival)).expect("just seen");
+            mail.waiting.insert((due, arrival), entry);
+        }
+    }
+
     /// Loses all that waits and will come. The queues stay as full as they were: to its peers, a rank that is gone is one that does
     /// not read.
     pub(super) fn abandon(&self) {

@@ -89,15 +89,15 @@ fn a_killed_rank_is_refused_everything_and_reads_no_more() {
     assert!(links[1].send(0, &numbered(0), &[]).unwrap());
     links[0].controls().kill(0);
 
-    let killed = |error: LinkError| matches!(error, LinkError::Killed { rank: 0 });
-    assert!(links[0].send(1, &numbered(0), &[]).is_err_and(killed));
+    let gone = |error: LinkError| matches!(error, LinkError::Departed { rank: 0 });
+    assert!(links[0].send(1, &numbered(0), &[]).is_err_and(gone));
     let buffer = links[0].reserve(100).unwrap();
     assert!(
         links[0]
             .send_buffer(1, &numbered(0), buffer)
-            .is_err_and(killed)
+            .is_err_and(gone)
     );
-    assert!(links[0].poll().is_err_and(killed));
+    assert!(links[0].poll().is_err_and(gone));
     assert!(!links[0].prepare_sleep());
     assert!(links[1].poll().unwrap().is_none());
 }

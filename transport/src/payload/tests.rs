@@ -41,8 +41,43 @@ fn truncation_shortens_and_never_lengthens() {
 
 #[test]
 fn a_buffer_larger_than_memory_is_refused() {
-    assert!(AlignedBytes::try_zeroed(usize::MAX).is_none());
-    assert_eq!(*AlignedBytes::try_zeroed(33).unwrap(), [0; 33]);
+    assert!(AlignedBytes::with_capacity(usize::MAX).is_none());
+    let mut buffer = AlignedBytes::with_capacity(33).unwrap();
+    assert!(buffer.is_empty());
+    assert_eq!(*buffer.resize(33), [0; 33]);
+}
+
+#[test]
+fn what_was_cut_off_does_not_come_back() {
+    for len in [0, 3, 16, 20, 32] {
+        let mut buffer = AlignedBytes::copy_of(&[7; 50]);
+        buffer.truncate(len);
+        let expected = [[7].repeat(len), [0].repeat(40 - len)].concat();
+        assert_eq!(*buffer.resize(40), *expected, "cut to {len}");
+    }
+    let mut buffer = AlignedBytes::copy_of(&[7; 50]);
+    buffer.truncate(16);
+    buffer.append(&[1, 2]);
+    assert_eq!(*buffer, [&[7; 16][..], &[1, 2]].concat());
+}
+
+#[test]
+fn parts_are_appended_until_one_is_odd() {
+    let bytes = pattern(100);
+    let mut buffer = AlignedBytes::with_capacity(100).unwrap();
+    for part in [&bytes[..32], &[], &bytes[32..48], &bytes[48..]] {
+        buffer.append(part);
+    }
+    assert_eq!(*buffer, *bytes);
+    buffer.append(&[]);
+    assert_eq!(buffer.len(), 100);
+}
+
+#[test]
+#[should_panic(expected = "only the last part may have an odd length")]
+fn nothing_is_appended_after_an_odd_part() {
+    let mut buffer = AlignedBytes::copy_of(&pattern(5));
+    buffer.append(&[1]);
 }
 
 #[test]

@@ -1,0 +1,228 @@
+//! The command line, as it is typed. What it asks for is a [`Plan`], made by
+//! [`RunArguments::plan`].
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use phalanx_launch::{Plan, Program};
+use phalanx_wireup::environment;
+
+/// Message passing for Rust: starts ranks and looks after them.
+#[derive(Debug, Parser)]
+#[command(name = "phalanx", version, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a program as N ranks on this host
+    ///
+    /// Different programs are separated by a colon: phalanx run -n 1 ./head : -n 7 ./worker
+    ///
+    /// The exit code is that of the first rank that fails, 128 and the signal if it was killed; 124 after the time limit,
+    /// 126 or 127 if the program cannot be executed or found, 125 if the launcher itself fails.
+    Run(RunArguments),
+}
+
+/// `phalanx run`.
+#[derive(Args, Debug)]
+pub(crate) struct RunArguments {
+    /// Where ranks run: on any processor, or rank k on the k-th allowed one, beginning again where there are more ranks
+    #[arg(long, value_enum, default_value_t = Binding::None)]
+    pub(crate) bind: Binding,
+
+    /// Configuration file of the ranks
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// End the job after this many seconds
+    #[arg(long, value_name = "SECS", value_parser = seconds)]
+    pub(crate) timeout: Option<Duration>,
+
+    /// Begin each line of output with its rank, in brackets
+    #[arg(long)]
+    pub(crate) tag_output: bool,
+
+    #[command(flatten)]
+    first: Part,
+}
+
+/// Ranks of one program: what stands between colons.
+#[derive(Args, Debug)]
+struct Part {
+    /// How many ranks
+    #[arg(short = 'n', long = "ranks", value_name = "N")]
+    ranks: usize,
+
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true)]
+    command: Vec<OsString>,
+}
+
+/// What stands after a colon.
+#[derive(Debug, Parser)]
+#[command(name = "phalanx run ... :", no_binary_name = true)]
+struct FurtherPart {
+    #[command(flatten)]
+    part: Part,
+}
+
+/// What ranks are bound to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Binding {
+    /// Any processor
+    None,
+    /// One processor each
+    Core,
+}
+
+impl RunArguments {
+    /// What the arguments ask for, without binding.
+    pub(crate) fn plan(self) -> anyhow::Result<Plan> {
+        let config = self.config.map(|path| {
+            path.canonicalize().with_context(|| {
+                format!(
+                    "cannot use the configuration file {} of --config",
+                    path.display()
+                )
+            })
+        });
+        let config = config.transpose()?;
+        let with_config = |program: Program| match &config {
+            Some(path) => program.variable(environment::CONFIG, path),
+            None => program,
+        };
+        let mut parts = self.first.command.split(|argument| argument == ":");
+        let first = parts.next().unwrap_or_default();
+        let mut plan = Plan::new(self.first.ranks, with_config(program(first)?))?;
+        for part in parts {
+            let part = FurtherPart::try_parse_from(part)
+                .map_err(|error| after_colon(part, &error))?
+                .part;
+            plan = plan.and(part.ranks, with_config(program(&part.command)?))?;
+        }
+        Ok(plan)
+    }
+}
+
+fn program(command: &[OsString]) -> anyhow::Result<Program> {
+    let (path, arguments) = command
+        .split_first()
+        .context("no program before a colon: write -n N PROGRAM : ...")?;
+    Ok(Program::new(path).arguments(arguments))
+}
+
+fn after_colon(part: &[OsString], error: &clap::Error) -> anyhow::Error {
+    let part: Vec<_> = part
+        .iter()
+        .map(|argument| argument.to_string_lossy())
+        .collect();
+    let text = error.to_string();
+    let reason = text
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    anyhow::anyhow!(
+        "after a colon comes -n N PROGRAM ARGS, not {:?}: {reason}",
+        part.join(" ")
+    )
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().filter(|&seconds| seconds > 0.0);
+    let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    limit.ok_or_else(|| "a time limit is a number of seconds above 0".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
+        let Command::Run(run) =
+            Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?.command;
+        run.plan()
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn options_after_the_program_are_its_own() {
+        let expected = Program::new("p").arguments(["-n", "7", "--timeout", "--"]);
+        for arguments in [
+            &["-n", "2", "p", "-n", "7", "--timeout", "--"][..],
+            &["-n", "2", "--", "p", "-n", "7", "--timeout", "--"],
+            &[
+                "-n1",
+                "x",
+                ":",
+                "-n",
+                "2",
+                "--",
+                "p",
+                "-n",
+                "7",
+                "--timeout",
+                "--",
+            ],
+        ] {
+            let plan = plan(arguments).unwrap();
+            assert_eq!(plan.program(plan.size() - 1), &expected, "{arguments:?}");
+        }
+    }
+
+    #[test]
+    fn seconds_are_positive_and_may_have_a_fraction() {
+        assert_eq!(seconds("1.5"), Ok(Duration::from_millis(1500)));
+        for text in ["0", "-1", "nan", "inf", "1e300", "1s", ""] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    /// Arguments that are neither a colon nor, in first place, an option.
+    fn words() -> impl Strategy<Value = Vec<String>> {
+        let word = prop_oneof![
+            "[a-z]{1,4}",
+            "-{1,2}[a-z]{0,3}",
+            Just(String::new()),
+            Just("::".to_owned())
+        ];
+        ("[a-z/.]{1,6}", vec(word, 0..4)).prop_map(|(program, mut words)| {
+            words.insert(0, program);
+            words
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn colons_separate_programs(parts in vec((1_usize..20, words()), 1..5)) {
+            let mut arguments = Vec::new();
+            let mut expected = Vec::new();
+            for (ranks, words) in &parts {
+                arguments.extend(["-n".to_owned(), ranks.to_string(), "--".to_owned()]);
+                arguments.extend(words.iter().cloned());
+                arguments.push(":".to_owned());
+                let program = Program::new(&words[0]).arguments(&words[1..]);
+                expected.extend(std::iter::repeat_n(program, *ranks));
+            }
+            arguments.pop();
+            let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+            let plan = plan(&arguments).unwrap();
+            let planned: Vec<_> = (0..plan.size()).map(|rank| plan.program(rank).clone()).collect();
+            prop_assert_eq!(planned, expected);
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! Where the lines of all ranks come together: a descriptor of the launcher, or memory.
+//!
+//! The descriptor is shared with other processes, so it cannot be made non-blocking. Instead it is written only when
+//! `poll` says that it takes more, and then no more than `PIPE_BUF` bytes, which it is sure to take. So a reader
+//! that is slow, or stopped, never blocks the launcher.
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat};
+use nix::unistd::write;
+
+/// The end of one output stream, standard output or standard error, of all ranks.
+#[derive(Debug)]
+pub(crate) enum Sink {
+    Descriptor(Funnel),
+    /// One buffer for each rank.
+    Memory(Vec<Vec<u8>>),
+}
+
+impl Sink {
+    /// Takes a line of rank `rank`, or a piece of a line.
+    pub(crate) fn push(&mut self, rank: usize, piece: &[u8]) {
+        match self {
+            Self::Descriptor(funnel) => funnel.push(Some(rank), piece),
+            Self::Memory(buffers) => buffers[rank].extend_from_slice(piece),
+        }
+    }
+
+    /// Takes a line of the launcher's own.
+    pub(crate) fn notice(&mut self, text: &str) {
+        if let Self::Descriptor(funnel) = self {
+            funnel.push(None, format!("phalanx: {text}\n").as_bytes());
+        }
+    }
+
+    /// Whether it takes more now; if not, the ranks have to wait.
+    pub(crate) fn has_room(&self) -> bool {
+        match self {
+            Self::Descriptor(funnel) => funnel.queue.len() < ROOM,
+            Self::Memory(_) => true,
+        }
+    }
+
+    /// The descriptor, if something waits to be written to it.
+    pub(crate) fn pending(&self) -> Option<BorrowedFd<'_>> {
+        match self {
+            Self::Descriptor(funnel) if !funnel.queue.is_empty() => Some(funnel.descriptor.as_fd()),
+            _ => None,
+        }
+    }
+
+    /// Writes some of what waits. Call it when the descriptor is ready.
+    ///
+    /// # Errors
+    /// Once, when the descriptor can no longer be written. What comes later is thrown away.
+    pub(crate) fn write(&mut self) -> Result<(), Errno> {
+        match self {
+            Self::Descriptor(funnel) => funnel.write(),
+            Self::Memory(_) => Ok(()),
+        }
+    }
+}
+
+/// Many ranks in, one descriptor out.
+#[derive(Debug)]
+pub(crate) struct Funnel {
+    descriptor: OwnedFd,
+    tagged: bool,
+    queue: VecDeque<u8>,
+    /// How much can be written without blocking when `poll` says "ready".
+    portion: usize,
+    /// Whose unfinished line the output ends with.
+    open: Option<Origin>,
+    lost: bool,
+}
+
+/// A rank, or the launcher itself.
+type Origin = Option<usize>;
+
+impl Funnel {
+    pub(crate) fn new(descriptor: OwnedFd, tagged: bool) -> Self {
+        let kind = fstat(&descriptor).map_or(SFlag::empty(), |status| {
+            SFlag::from_bits_truncate(status.st_mode) & SFlag::S_IFMT
+        });
+        let portion = if kind == SFlag::S_IFREG {
+            usize::MAX
+        } else {
+            nix::libc::PIPE_BUF
+        };
+        Self {
+            descriptor,
+            tagged,
+            queue: VecDeque::new(),
+            portion,
+            open: None,
+            lost: false,
+        }
+    }
+
+    fn push(&mut self, origin: Origin, piece: &[u8]) {
+        if self.lost {
+            return;
+        }
+        if self.open != Some(origin) {
+            if self.open.is_some() {
+                self.queue.push_back(b'\n');
+            }
+            if let Some(rank) = origin.filter(|_| self.tagged) {
+                write!(self.queue, "[{rank}] ").expect("memory takes every byte");
+            }
+        }
+        self.queue.extend(piece);
+        self.open = (!piece.ends_with(b"\n")).then_some(origin);
+    }
+
+    fn write(&mut self) -> Result<(), Errno> {
+        let (front, _) = self.queue.as_slices();
+        let portion = &front[..front.len().min(self.portion)];
+        match write(&self.descriptor, portion) {
+            Ok(written) => {
+                self.queue.drain(..written);
+                Ok(())
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+            Err(error) => {
+                self.lost = true;
+                self.queue = VecDeque::new();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// How much may wait for a slow reader before the ranks have to wait too.
+const ROOM: usize = 256 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{PipeReader, Read, pipe};
+
+    fn sink(tagged: bool) -> (Sink, PipeReader) {
+        let (reader, writer) = pipe().unwrap();
+        (Sink::Descriptor(Funnel::new(writer.into(), tagged)), reader)
+    }
+
+    fn text(mut sink: Sink, mut reader: PipeReader) -> String {
+        while sink.pending().is_some() {
+            sink.write().unwrap();
+        }
+        drop(sink);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn lines_pass_unchanged_or_tagged() {
+        for (tagged, expected) in [(false, "a\nb\n"), (true, "[0] a\n[12] b\n")] {
+            let (mut sink, reader) = sink(tagged);
+            sink.push(0, b"a\n");
+            sink.push(12, b"b\n");
+            assert_eq!(text(sink, reader), expected);
+        }
+    }
+
+    #[test]
+    fn an_unfinished_line_is_continued_by_its_own_rank_alone() {
+        let (mut sink, reader) = sink(true);
+        sink.push(0, b"begin ");
+        sink.push(0, b"end\n");
+        sink.push(0, b"cut");
+        sink.push(1, b"other\n");
+        sink.push(1, b"last");
+        sink.notice("rank 1 exited");
+        assert_eq!(
+            text(sink, reader),
+            "[0] begin end\n[0] cut\n[1] other\n[1] last\nphalanx: rank 1 exited\n"
+        );
+    }
+
+    #[test]
+    fn a_last_line_of_one_rank_stays_without_a_newline() {
+        let (mut sink, reader) = sink(false);
+        sink.push(0, b"no newline");
+        assert_eq!(text(sink, reader), "no newline");
+    }
+
+    #[test]
+    fn a_full_queue_has_no_room_until_it_is_written() {
+        let (mut sink, reader) = sink(false);
+        sink.push(0, &vec![b'x'; ROOM]);
+        assert!(!sink.has_room());
+        sink.write().unwrap();
+        assert!(sink.has_room());
+        drop(reader);
+    }
+
+    #[test]
+    fn a_closed_reader_is_told_once_and_then_everything_is_thrown_away() {
+        let (mut sink, reader) = sink(false);
+        drop(reader);
+        sink.push(0, b"a\n");
+        assert_eq!(sink.write(), Err(Errno::EPIPE));
+        sink.push(0, b"b\n");
+        assert!(sink.pending().is_none() && sink.has_room());
+    }
+}

@@ -1,0 +1,194 @@
+//! Starts the ranks: one process and one process group each.
+//!
+//! A group of its own means that the terminal's Ctrl-C reaches only the launcher, which forwards it once, and that
+//! ending a rank ends all that it has started.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use phalanx_shm::handoff::{self, Handoff};
+use phalanx_wireup::{Place, SegmentSource};
+
+use crate::group;
+use crate::job::{Input, LaunchError};
+use crate::outcome::Exit;
+use crate::plan::Plan;
+
+/// A rank that runs, or has ended and not been waited for. Dropping it kills it and waits.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    death: OwnedFd,
+    exit: Option<Exit>,
+}
+
+/// The launcher's ends of the pipes of a rank.
+#[derive(Debug)]
+pub(crate) struct Pipes {
+    pub(crate) stdin: Option<OwnedFd>,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+}
+
+impl Process {
+    /// Starts rank `rank` of `plan`, which inherits `segment`.
+    pub(crate) fn start(
+        plan: &Plan,
+        rank: usize,
+        segment: &Arc<OwnedFd>,
+        input: Input,
+    ) -> Result<(Self, Pipes), LaunchError> {
+        let failed = |source| start_error(plan, rank, source);
+        let mut command = command(plan, rank, segment);
+        let reads = rank == 0 && input == Input::Console;
+        command.stdin(if reads { Stdio::piped() } else { Stdio::null() });
+        let handoff = Handoff {
+            inherit: vec![Arc::clone(segment)],
+            processor: plan.processor(rank),
+        };
+        handoff::prepare(&mut command, handoff).map_err(failed)?;
+        let mut child = command.spawn().map_err(failed)?;
+        let pipes = Pipes {
+            stdin: child.stdin.take().map(OwnedFd::from),
+            stdout: child.stdout.take().expect("asked for a pipe").into(),
+            stderr: child.stderr.take().expect("asked for a pipe").into(),
+        };
+        match handoff::watch(child.id()) {
+            Ok(death) => Ok((
+                Self {
+                    child,
+                    death,
+                    exit: None,
+                },
+                pipes,
+            )),
+            Err(error) => {
+                group::end(&mut child).map_err(failed)?;
+                Err(failed(error))
+            }
+        }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Readable when the rank has ended; `None` when it has been waited for.
+    pub(crate) fn death(&self) -> Option<BorrowedFd<'_>> {
+        self.exit.is_none().then(|| self.death.as_fd())
+    }
+
+    pub(crate) const fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
+
+    /// Sends `signal` to the rank and to what it has started.
+    pub(crate) fn signal(&self, signal: Signal) {
+        if self.exit.is_none() {
+            group::signal(&self.child, signal);
+        }
+    }
+
+    /// Waits for the rank, and kills what it has left running.
+    pub(crate) fn reap(&mut self) -> io::Result<Exit> {
+        let exit = group::end(&mut self.child)?.into();
+        self.exit = Some(exit);
+        Ok(exit)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.exit.is_none() {
+            // Waiting for an own child that has been killed cannot fail.
+            group::end(&mut self.child).ok();
+        }
+    }
+}
+
+/// Makes room for the descriptors of `ranks` ranks: the usual limit of 1024 is enough for some 300.
+pub(crate) fn raise_descriptor_limit(ranks: usize) -> Result<(), LaunchError> {
+    let needed = ranks as u64 * DESCRIPTORS_OF_A_RANK + DESCRIPTORS_OF_THE_LAUNCHER;
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
+        .map_err(LaunchError::system("read its limit of open files"))?;
+    if needed > hard {
+        return Err(LaunchError::Descriptors {
+            ranks,
+            needed,
+            limit: hard,
+        });
+    }
+    if needed > soft {
+        setrlimit(Resource::RLIMIT_NOFILE, needed, hard)
+            .map_err(LaunchError::system("raise its limit of open files"))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn set_nonblocking(pipe: &OwnedFd) -> io::Result<()> {
+    let flags = OFlag::from_bits_retain(fcntl(pipe, FcntlArg::F_GETFL)?);
+    fcntl(pipe, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+    Ok(())
+}
+
+fn command(plan: &Plan, rank: usize, segment: &Arc<OwnedFd>) -> Command {
+    let program = plan.program(rank);
+    let place = Place::new(
+        rank,
+        plan.size(),
+        SegmentSource::Inherited(segment.as_raw_fd()),
+    );
+    let mut command = Command::new(program.path());
+    command
+        .args(program.all_arguments())
+        .envs(
+            program
+                .all_variables()
+                .iter()
+                .map(|(name, value)| (name, value)),
+        )
+        .envs(place.variables())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    command
+}
+
+fn start_error(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
+    let program = plan.program(rank).path().to_owned();
+    let is_no_program = source.raw_os_error() == Some(nix::libc::ENOEXEC);
+    match source.kind() {
+        io::ErrorKind::NotFound => LaunchError::NotFound {
+            rank,
+            program,
+            source,
+        },
+        io::ErrorKind::PermissionDenied => LaunchError::NotExecutable {
+            rank,
+            program,
+            source,
+        },
+        _ if is_no_program => LaunchError::NotExecutable {
+            rank,
+            program,
+            source,
+        },
+        _ => LaunchError::Start {
+            rank,
+            program,
+            source,
+        },
+    }
+}
+
+/// Two pipes and the one that tells of its death.
+const DESCRIPTORS_OF_A_RANK: u64 = 3;
+
+/// Its own streams and their copies, signals, the segment, rank 0's input, the pipe of a starting process: rounded up.
+const DESCRIPTORS_OF_THE_LAUNCHER: u64 = 32;

@@ -1,0 +1,315 @@
+//! Watches the ranks from one loop in one thread: deaths, output, input, signals and time.
+//!
+//! Everything that can happen is a descriptor in a single `poll`; nothing is looked at in intervals, and no step of the
+//! loop blocks. What an event means is decided by [`Course`]; this file only carries it in and carries out the orders.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::Signal;
+
+use crate::course::{Course, Death, Orders};
+use crate::input::Pump;
+use crate::interrupts::{Interrupts, Request};
+use crate::job::{Job, LaunchError, Output};
+use crate::outcome::{Outcome, RankOutcome};
+use crate::output::Stream;
+use crate::segment::NodeSegment;
+use crate::sink::{Funnel, Sink};
+use crate::spawn::{Pipes, Process, raise_descriptor_limit};
+
+/// A job whose ranks have all been started.
+#[derive(Debug)]
+pub(crate) struct Supervisor {
+    segment: NodeSegment,
+    ranks: Vec<Process>,
+    stdout: Stream,
+    stderr: Stream,
+    stdin: Option<Pump>,
+    interrupts: Option<Interrupts>,
+    course: Course,
+    notices: Vec<String>,
+    /// The user will not wait for the rest of the output.
+    is_abandoned: bool,
+}
+
+/// What a descriptor of the loop stands for.
+#[derive(Clone, Copy, Debug)]
+enum Event {
+    Interrupt,
+    Input,
+    Stdout(usize),
+    Stderr(usize),
+    StdoutWritable,
+    StderrWritable,
+    Death(usize),
+}
+
+impl Supervisor {
+    /// Starts the ranks of `job`.
+    pub(crate) fn start(job: Job) -> Result<Self, LaunchError> {
+        let size = job.plan.size();
+        raise_descriptor_limit(size)?;
+        let segment = NodeSegment::create(size, job.arena_bytes)?;
+        let started = Instant::now();
+        let mut ranks = Vec::with_capacity(size);
+        let mut pipes = Vec::with_capacity(size);
+        for rank in 0..size {
+            let (process, ends) = Process::start(&job.plan, rank, segment.descriptor(), job.input)?;
+            ranks.push(process);
+            pipes.push(ends);
+        }
+        Self::watch(job, segment, ranks, pipes, started)
+            .map_err(LaunchError::system("watch the ranks"))
+    }
+
+    fn watch(
+        job: Job,
+        segment: NodeSegment,
+        ranks: Vec<Process>,
+        mut pipes: Vec<Pipes>,
+        started: Instant,
+    ) -> io::Result<Self> {
+        let size = ranks.len();
+        let target = pipes[0].stdin.take();
+        let stdin =
+            target.map(|target| Pump::new(io::stdin().as_fd().try_clone_to_owned()?, target));
+        let (outs, errs): (Vec<_>, Vec<_>) = pipes
+            .into_iter()
+            .map(|ends| (ends.stdout, ends.stderr))
+            .unzip();
+        // One rank has nobody to mix its lines with: a prompt without a newline shows at once.
+        let limit = if size == 1 { 0 } else { LONGEST_LINE };
+        Ok(Self {
+            segment,
+            ranks,
+            stdout: Stream::new(outs, sink(job.output, size, io::stdout().as_fd())?, limit)?,
+            stderr: Stream::new(errs, sink(job.output, size, io::stderr().as_fd())?, limit)?,
+            stdin: stdin.transpose()?,
+            interrupts: job.interrupts,
+            course: Course::new(started, job.time_limit, job.grace),
+            notices: Vec::new(),
+            is_abandoned: false,
+        })
+    }
+
+    /// Runs the loop until every rank has ended and all output is written.
+    pub(crate) fn run(mut self) -> Result<Outcome, LaunchError> {
+        loop {
+            self.stdout.drain();
+            self.stderr.drain();
+            let is_running = self.ranks.iter().any(|rank| rank.exit().is_none());
+            let is_written = self.stdout.is_done() && self.stderr.is_done();
+            if !is_running && (is_written || self.is_abandoned) {
+                return Ok(self.into_outcome());
+            }
+            let ready = self
+                .wait()
+                .map_err(LaunchError::system("wait for events"))?;
+            let (deaths, others): (Vec<_>, Vec<_>) = ready
+                .into_iter()
+                .partition(|event| matches!(event, Event::Death(_)));
+            for event in others {
+                self.handle(event);
+            }
+            self.bury(&deaths)
+                .map_err(LaunchError::system("wait for a rank"))?;
+            let orders = self.course.tick(&self.running(), Instant::now());
+            self.carry_out(orders);
+        }
+    }
+
+    /// Blocks until something has happened, or it is time for the course to act.
+    fn wait(&self) -> io::Result<Vec<Event>> {
+        let retry = self.stdin.as_ref().and_then(Pump::deadline);
+        let deadline = self.course.deadline().into_iter().chain(retry).min();
+        let (mut polled, events): (Vec<_>, Vec<_>) = self
+            .sources()
+            .map(|(event, descriptor, flags)| (PollFd::new(descriptor, flags), event))
+            .unzip();
+        match poll(&mut polled, timeout(deadline)) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = polled
+            .iter()
+            .zip(events)
+            .filter(|(polled, _)| polled.any() == Some(true));
+        Ok(ready.map(|(_, event)| event).collect())
+    }
+
+    fn sources(&self) -> impl Iterator<Item = (Event, BorrowedFd<'_>, PollFlags)> {
+        let readable = PollFlags::POLLIN;
+        let interrupts = self
+            .interrupts
+            .iter()
+            .map(move |source| (Event::Interrupt, source.as_fd(), readable));
+        let input = self
+            .stdin
+            .iter()
+            .filter_map(Pump::waiting)
+            .map(|(source, flags)| (Event::Input, source, flags));
+        let stdout = self
+            .stdout
+            .waiting()
+            .map(move |(rank, pipe)| (Event::Stdout(rank), pipe, readable));
+        let stderr = self
+            .stderr
+            .waiting()
+            .map(move |(rank, pipe)| (Event::Stderr(rank), pipe, readable));
+        let writable = PollFlags::POLLOUT;
+        let console = [
+            (Event::StdoutWritable, self.stdout.sink().pending()),
+            (Event::StderrWritable, self.stderr.sink().pending()),
+        ];
+        let console = console
+            .into_iter()
+            .filter_map(move |(event, sink)| Some((event, sink?, writable)));
+        let deaths = self
+            .ranks
+            .iter()
+            .enumerate()
+            .filter_map(move |(rank, process)| {
+                let death = process.death()?;
+                Some((Event::Death(rank), death, readable))
+            });
+        interrupts
+            .chain(input)
+            .chain(stdout)
+            .chain(stderr)
+            .chain(console)
+            .chain(deaths)
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Interrupt => self.interrupt(),
+            Event::Input => self.stdin.iter_mut().for_each(Pump::advance),
+            Event::Stdout(rank) => self.stdout.read(rank),
+            Event::Stderr(rank) => self.stderr.read(rank),
+            Event::StdoutWritable => {
+                if let Err(error) = self.stdout.sink_mut().write() {
+                    let reason = (error != Errno::EPIPE)
+                        .then(|| format!("cannot write standard output: {error}"));
+                    let orders = self.course.output_lost(reason, Instant::now());
+                    self.carry_out(orders);
+                }
+            }
+            Event::StderrWritable => {
+                // There is no place left to report that there is no place to report to.
+                self.stderr.sink_mut().write().ok();
+            }
+            Event::Death(_) => {}
+        }
+    }
+
+    fn interrupt(&mut self) {
+        while let Some(request) = self.interrupts.as_ref().and_then(Interrupts::next) {
+            match request {
+                Request::End(signal) => {
+                    self.is_abandoned |= self.course.was_interrupted() || self.running().is_empty();
+                    let orders = self.course.interrupted(signal);
+                    self.carry_out(orders);
+                }
+                Request::Relay(signal) => self.signal_all(signal),
+                Request::Suspend => {
+                    self.signal_all(Signal::SIGSTOP);
+                    // Whether or not it stopped, the ranks go on with the launcher.
+                    Interrupts::suspend().ok();
+                    self.signal_all(Signal::SIGCONT);
+                }
+            }
+        }
+    }
+
+    /// Waits for the ranks that have ended, after which nothing of them is left but what they wrote.
+    fn bury(&mut self, events: &[Event]) -> io::Result<()> {
+        let mut deaths = Vec::with_capacity(events.len());
+        for event in events {
+            let &Event::Death(rank) = event else { continue };
+            let process = &mut self.ranks[rank];
+            let exit = process.reap()?;
+            let pid = process.pid();
+            self.segment.record_exit(rank, exit);
+            deaths.push(Death { rank, pid, exit });
+            self.stdout.ended(rank);
+            self.stderr.ended(rank);
+            if rank == 0 {
+                self.stdin.iter_mut().for_each(Pump::close);
+            }
+        }
+        if !deaths.is_empty() {
+            // The last words of a rank come before the news of its death.
+            self.stderr.drain();
+            let orders = self.course.exited(&deaths, Instant::now());
+            self.carry_out(orders);
+        }
+        Ok(())
+    }
+
+    fn carry_out(&mut self, orders: Orders) {
+        if let Some(signal) = orders.signal {
+            self.signal_all(signal);
+        }
+        self.is_abandoned |= orders.abandon_output;
+        for notice in orders.notices {
+            self.stderr.sink_mut().notice(&notice);
+            self.notices.push(notice);
+        }
+    }
+
+    fn signal_all(&self, signal: Signal) {
+        for rank in &self.ranks {
+            rank.signal(signal);
+        }
+    }
+
+    fn running(&self) -> Vec<usize> {
+        let ranks = self.ranks.iter().enumerate();
+        ranks
+            .filter(|(_, process)| process.exit().is_none())
+            .map(|(rank, _)| rank)
+            .collect()
+    }
+
+    fn into_outcome(self) -> Outcome {
+        let mut stdout = self.stdout.into_captured().unwrap_or_default().into_iter();
+        let mut stderr = self.stderr.into_captured().unwrap_or_default().into_iter();
+        let ranks = self.ranks.iter().map(|process| RankOutcome {
+            pid: process.pid(),
+            exit: process.exit().expect("the loop ends when all ranks have"),
+            stdout: stdout.next().unwrap_or_default(),
+            stderr: stderr.next().unwrap_or_default(),
+        });
+        Outcome {
+            ranks: ranks.collect(),
+            ending: self.course.into_ending(),
+            notices: self.notices,
+        }
+    }
+}
+
+fn sink(output: Output, ranks: usize, console: BorrowedFd<'_>) -> io::Result<Sink> {
+    Ok(match output {
+        Output::Console { tagged } => {
+            let console: OwnedFd = console.try_clone_to_owned()?;
+            Sink::Descriptor(Funnel::new(console, tagged))
+        }
+        Output::Capture => Sink::Memory(vec![Vec::new(); ranks]),
+    })
+}
+
+/// Rounded up, for a wait that ends too early would only be repeated.
+fn timeout(deadline: Option<Instant>) -> PollTimeout {
+    deadline.map_or(PollTimeout::NONE, |deadline| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let rounded = left.saturating_add(Duration::from_millis(1));
+        PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
+    })
+}
+
+/// A longer line may be cut, and then lines of other ranks come between its pieces.
+const LONGEST_LINE: usize = 64 << 10;

@@ -1,0 +1,14 @@
+//! `phalanx run` as its user sees it: every promise of docs/running.md.
+
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod harness;
+
+#[path = "cli/endings.rs"]
+mod endings;
+#[path = "cli/leftovers.rs"]
+mod leftovers;
+#[path = "cli/places.rs"]
+mod places;
+#[path = "cli/streams.rs"]
+mod streams;

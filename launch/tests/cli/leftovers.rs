@@ -1,0 +1,114 @@
+//! Nothing is left: processes and files after kills at random moments.
+
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::harness::{Running, empty_pipe, eventually, files, phalanx_run, script};
+
+/// A small generator of pseudo-random numbers (xorshift), so that a failing round can be repeated.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+#[derive(Debug)]
+enum Victim {
+    Launcher,
+    Rank,
+    All,
+}
+
+#[test]
+fn nothing_is_left_after_kills_at_random_moments() {
+    let shared_before = files(Path::new("/dev/shm"));
+    let mut dice = Dice(0x5EED_0F1E_0217);
+    for round in 0..24 {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = phalanx_run(&["-n", "5", "sleep", "1000"]);
+        command.env("TMPDIR", folder.path());
+        let mut job = Running::start(command);
+        let victim = [Victim::Launcher, Victim::Rank, Victim::All][round % 3..]
+            .first()
+            .unwrap();
+        if matches!(victim, Victim::Rank) {
+            eventually("a rank has started", || !job.ranks().is_empty());
+        }
+        // Not to wait for anything, but to hit another moment in each round.
+        thread::sleep(Duration::from_micros(dice.below(6000)));
+        let killed = kill_some(&job, victim, &mut dice);
+        let code = job.wait();
+        if matches!(victim, Victim::Rank) {
+            assert_eq!(code, Some(137), "round {round}: {}", job.errors());
+        }
+        eventually(
+            &format!("round {round}: {victim:?} {killed:?} killed, all gone"),
+            || job.processes().is_empty(),
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "round {round}"
+        );
+    }
+    eventually("no new file in /dev/shm", || {
+        files(Path::new("/dev/shm"))
+            .iter()
+            .all(|name| shared_before.contains(name))
+    });
+}
+
+fn kill_some(job: &Running, victim: &Victim, dice: &mut Dice) -> Vec<i32> {
+    let victims = match victim {
+        Victim::Launcher => vec![job.pid()],
+        Victim::Rank => {
+            let ranks = job.ranks();
+            vec![ranks[usize::try_from(dice.below(ranks.len() as u64)).unwrap()]]
+        }
+        Victim::All => {
+            let mut all = job.processes();
+            let first = usize::try_from(dice.below(all.len() as u64)).unwrap();
+            all.rotate_left(first);
+            all
+        }
+    };
+    for &pid in &victims {
+        // Of all, some may already have died of the others' death.
+        kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+    }
+    victims
+}
+
+#[test]
+fn what_a_rank_leaves_running_in_its_group_ends_with_it() {
+    let mut job = Running::start(script(2, &[], "sleep 1000 & echo left"));
+    assert_eq!(job.lines(2), ["left", "left"]);
+    assert_eq!(job.wait(), Some(0));
+    assert_eq!(job.processes(), []);
+}
+
+#[test]
+fn a_process_that_leaves_the_group_does_not_keep_the_launcher() {
+    // It holds the pipe of the rank's output open; the rank waits only until it has left.
+    let body = "mkfifo \"$0/left\"; setsid sh -c 'echo > \"$0/left\"; exec yes' \"$0\" & read line < \"$0/left\"";
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = phalanx_run(&["-n", "1", "/bin/sh", "-c", body]);
+    command
+        .arg(folder.path())
+        .stdout(std::process::Stdio::piped());
+    let mut job = Running::start(command);
+    let reader = std::mem::replace(&mut job.stdout, std::io::BufReader::new(empty_pipe()));
+    let reader =
+        thread::spawn(move || std::io::copy(&mut { reader }, &mut std::io::sink()).unwrap());
+    assert_eq!(job.wait(), Some(0));
+    reader.join().unwrap();
+}

@@ -1,0 +1,589 @@
+//! A group of ranks with a context of its own: what messages are sent and received on.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use bytemuck::Pod;
+use parking_lot::Mutex;
+use phalanx_transport::{Buffer, Envelope, Inline};
+use rustc_hash::FxHashMap;
+
+use crate::engine::{Completed, Expected, Send, Wanted};
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::matching::Pattern;
+use crate::message::{EncodeError, Message, Received};
+use crate::pattern::{Source, Tag, TagPattern};
+use crate::progress::{Limit, Progress};
+
+/// Ranks that exchange messages, isolated from all other communicators.
+///
+/// Cheap to clone, and usable from several threads at once: they share one engine, and each blocking call drives it. Ranks are
+/// numbered from 0 to [`size`](Self::size)` - 1`; messages from one rank to another never overtake each other.
+///
+/// Every blocking call waits at most as long as [`with_timeout`](Self::with_timeout) says, by default for ever; it ends with an error
+/// when the peer that it needs leaves or dies.
+///
+/// # Examples
+/// ```
+/// phalanx_runtime::testing::run(2, |world| {
+///     let peer = 1 - world.rank();
+///     world.send(peer, 7, &[world.rank() as u64][..])?;
+///     let got = world.recv::<[u64]>(peer, 7)?;
+///     assert_eq!(*got, [peer as u64]);
+///     Ok(())
+/// });
+/// ```
+#[derive(Clone)]
+pub struct Communicator {
+    shared: Arc<Shared>,
+    group: Group,
+    context: u32,
+    rank: usize,
+    timeout: Option<Duration>,
+}
+
+/// What all communicators of a rank share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) progress: Progress,
+    /// The next context that this rank knows to be free.
+    next_context: AtomicU32,
+    /// How large archives of a layout were last time: a buffer of the right size the first time.
+    archive_sizes: Mutex<FxHashMap<u32, usize>>,
+}
+
+/// What a receive into a buffer received.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Status {
+    source: usize,
+    tag: i32,
+    len: usize,
+}
+
+impl Status {
+    pub(crate) fn new(source: usize, tag: i32, len: usize) -> Self {
+        Self { source, tag, len }
+    }
+
+    /// The rank that sent the message.
+    #[must_use]
+    pub fn source(&self) -> usize {
+        self.source
+    }
+
+    /// The tag it was sent with.
+    #[must_use]
+    pub fn tag(&self) -> i32 {
+        self.tag
+    }
+
+    /// How many elements it had; they are the first ones of the buffer.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it had none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Communicator {
+    pub(crate) fn world(progress: Progress, size: usize) -> Self {
+        let rank = progress.rank();
+        let shared = Shared {
+            progress,
+            next_context: AtomicU32::new(1),
+            archive_sizes: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            group: Group::World(size),
+            context: 0,
+            rank,
+            timeout: None,
+        }
+    }
+
+    /// This process's number in the communicator.
+    #[must_use]
+    #[inline]
+    pub fn rank(&self) -> usize {
+        self.rank
+    }
+
+    /// How many ranks the communicator has.
+    #[must_use]
+    #[inline]
+    pub fn size(&self) -> usize {
+        self.group.size()
+    }
+
+    /// The same communicator, on which no blocking call waits longer than `timeout`; requests inherit it.
+    ///
+    /// # Examples
+    /// ```
+    /// use phalanx_runtime::Error;
+    /// use std::time::Duration;
+    ///
+    /// phalanx_runtime::testing::run(2, |world| {
+    ///     let error = world.with_timeout(Duration::from_millis(1)).recv::<[u8]>(1 - world.rank(), 0).unwrap_err();
+    ///     assert!(matches!(error, Error::Timeout(_)));
+    ///     world.barrier()
+    /// });
+    /// ```
+    #[must_use]
+    pub fn with_timeout(&self, timeout: Duration) -> Self {
+        Self {
+            timeout: Some(timeout),
+            ..self.clone()
+        }
+    }
+
+    /// Sends `value` to rank `to` and returns when `value` may be changed again: at once for messages up to the eager limit, when the
+    /// receiver has the bytes for larger ones. Drives other operations of this rank while it waits.
+    ///
+    /// # Errors
+    /// When there is no such rank, the tag is negative, the peer has gone, the value cannot be archived, memory ran out, or the
+    /// time-out passed.
+    #[inline]
+    pub fn send<T: Message + ?Sized>(
+        &self,
+        to: usize,
+        tag: impl Into<Tag>,
+        value: &T,
+    ) -> Result<()> {
+        self.send_as(to, tag.into(), value, false)
+    }
+
+    /// As [`send`](Self::send), but returns only when a receive has matched the message.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub fn ssend<T: Message + ?Sized>(
+        &self,
+        to: usize,
+        tag: impl Into<Tag>,
+        value: &T,
+    ) -> Result<()> {
+        self.send_as(to, tag.into(), value, true)
+    }
+
+    /// Receives the next message from `source` with `tag`; blocks until it is here. What is returned reads the message where it lies
+    /// and gives the memory back when dropped.
+    ///
+    /// # Errors
+    /// When the message is of another type (it then stays), its bytes are invalid, nobody can send it any more, or the time-out
+    /// passed.
+    #[inline]
+    pub fn recv<T: Message + ?Sized>(
+        &self,
+        source: impl Into<Source>,
+        tag: impl Into<TagPattern>,
+    ) -> Result<Received<T>> {
+        let wanted = self.wanted::<T>(source.into(), tag.into(), usize::MAX)?;
+        let completed =
+            self.progress()
+                .receive(&wanted, None, self.limit(&|| self.describe(&wanted)))?;
+        received(completed, &self.group)
+    }
+
+    /// Receives the next message from `source` with `tag` into `buffer`, which may be longer than the message; blocks until it is
+    /// there.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and when the message is longer than the buffer (it then stays).
+    #[inline]
+    pub fn recv_into<T: Pod>(
+        &self,
+        source: impl Into<Source>,
+        tag: impl Into<TagPattern>,
+        buffer: &mut [T],
+    ) -> Result<Status> {
+        let bytes = bytemuck::cast_slice_mut(buffer);
+        let wanted = self.wanted::<[T]>(source.into(), tag.into(), bytes.len())?;
+        let completed = self.progress().receive(
+            &wanted,
+            Some(bytes),
+            self.limit(&|| self.describe(&wanted)),
+        )?;
+        Ok(status::<T>(&completed, &self.group))
+    }
+
+    /// Sends `value` to rank `to` and receives a message from `source` into `buffer`, whichever comes first: ranks that exchange
+    /// messages of any size by this call do not wait for each other in a circle.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send) and [`recv_into`](Self::recv_into); the other half is then withdrawn.
+    pub fn sendrecv<S: Message + ?Sized, T: Pod>(
+        &self,
+        (to, send_tag): (usize, impl Into<Tag>),
+        value: &S,
+        (source, tag): (impl Into<Source>, impl Into<TagPattern>),
+        buffer: &mut [T],
+    ) -> Result<Status> {
+        let (send_tag, source, tag) = (send_tag.into(), source.into(), tag.into());
+        self.scope(|scope| {
+            let received = scope.irecv_into(source, tag, buffer)?;
+            self.send(to, send_tag, value)?;
+            received.wait()
+        })
+    }
+
+    /// Blocks until all ranks of the communicator have called it.
+    ///
+    /// By dissemination (Hensgen, Finkel, Manber 1988): in round k every rank tells the one 2^k further on.
+    ///
+    /// # Errors
+    /// When a rank has gone or the time-out passed.
+    pub fn barrier(&self) -> Result<()> {
+        let (internal, size) = (self.internal(), self.size());
+        let mut distance = 1;
+        while distance < size {
+            internal.send((self.rank + distance) % size, TAG_BARRIER, &[] as &[u8])?;
+            internal.recv_into::<u8>((self.rank + size - distance) % size, TAG_BARRIER, &mut [])?;
+            distance *= 2;
+        }
+        Ok(())
+    }
+
+    /// A communicator of the same ranks whose messages are isolated from this one's. All ranks must call it.
+    ///
+    /// # Errors
+    /// When a rank has gone or the time-out passed.
+    pub fn duplicate(&self) -> Result<Self> {
+        let (context, _) = self.agree([0, 0])?;
+        Ok(Self {
+            context,
+            ..self.clone()
+        })
+    }
+
+    /// Splits the ranks by `color`: those that pass the same one get a communicator together, numbered by `key` and, where keys are
+    /// equal, by their rank here. Who passes none gets none. All ranks must call it.
+    ///
+    /// # Errors
+    /// When a rank has gone or the time-out passed.
+    ///
+    /// # Examples
+    /// ```
+    /// phalanx_runtime::testing::run(4, |world| {
+    ///     let half = world.split(Some(world.rank() as u32 % 2), 0)?.expect("every rank has a color");
+    ///     assert_eq!((half.size(), half.rank()), (2, world.rank() / 2));
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn split(&self, color: Option<u32>, key: i32) -> Result<Option<Self>> {
+        let mine = color.map_or(u64::MAX, u64::from);
+        // Flipping the sign bit makes unsigned order of the words the signed order of the keys.
+        let (context, all) = self.agree([mine, u64::from(key.cast_unsigned() ^ 1 << 31)])?;
+        if color.is_none() {
+            return Ok(None);
+        }
+        let same = all
+            .chunks_exact(WORDS_PER_RANK)
+            .enumerate()
+            .filter(|(_, words)| words[0] == mine);
+        let mut members: Vec<(u64, usize)> = same.map(|(rank, words)| (words[1], rank)).collect();
+        members.sort_unstable();
+        let rank = members
+            .iter()
+            .position(|&(_, member)| member == self.rank)
+            .unwrap_or(0);
+        let world_of = members
+            .iter()
+            .filter_map(|&(_, member)| self.group.world_rank(member))
+            .collect();
+        Ok(Some(Self {
+            group: Group::of(world_of),
+            context,
+            rank,
+            ..self.clone()
+        }))
+    }
+
+    /// How long a cache line takes between this rank and `peer` and back, on average over `rounds`: the floor of all latencies.
+    /// `peer` must make the same call at the same time. Blocks by spinning. None when the ranks share no memory.
+    ///
+    /// # Errors
+    /// When the peer has gone or the time-out passed.
+    pub fn cache_line_round_trip(&self, peer: usize, rounds: u64) -> Result<Option<Duration>> {
+        let world = self.world_rank(peer)?;
+        let segment = self.progress().enter(|core| core.link.segment().cloned());
+        let Some(segment) = segment else {
+            return Ok(None);
+        };
+        let (me, internal) = (self.progress().rank(), self.internal());
+        segment.reset_bounce(me);
+        internal.send(peer, TAG_BOUNCE, &[] as &[u8])?;
+        internal.recv_into::<u8>(peer, TAG_BOUNCE, &mut [])?;
+        let time = segment.bounce(me, world, rounds).ok_or(Error::PeerLeft {
+            rank: world,
+            doing: "the probe was over",
+        })?;
+        Ok(Some(
+            time / u32::try_from(rounds.max(1)).unwrap_or(u32::MAX),
+        ))
+    }
+
+    pub(crate) fn progress(&self) -> &Progress {
+        &self.shared.progress
+    }
+
+    pub(crate) fn group(&self) -> &Group {
+        &self.group
+    }
+
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
+    #[inline]
+    pub(crate) fn limit<'a>(&self, what: &'a dyn Fn() -> String) -> Limit<'a> {
+        Limit {
+            timeout: self.timeout,
+            what,
+        }
+    }
+
+    pub(crate) fn describe(&self, wanted: &Wanted) -> String {
+        let any = || "any".to_owned();
+        let source = wanted
+            .pattern
+            .source
+            .map_or_else(|| "any rank".to_owned(), |source| format!("rank {source}"));
+        let tag = wanted.pattern.tag.map_or_else(any, |tag| tag.to_string());
+        format!(
+            "`{}` from {source} with tag {tag}",
+            (wanted.expected.name)()
+        )
+    }
+
+    pub(crate) fn describe_send(&self, send: &Send) -> String {
+        format!(
+            "rank {} to take `{}` with tag {}",
+            send.peer,
+            (send.name)(),
+            send.envelope.tag
+        )
+    }
+
+    #[inline]
+    pub(crate) fn wanted<T: Message + ?Sized>(
+        &self,
+        source: Source,
+        tag: TagPattern,
+        capacity: usize,
+    ) -> Result<Wanted> {
+        Ok(self.wanted_from::<T>(self.pattern(source, tag)?, capacity))
+    }
+
+    #[inline]
+    pub(crate) fn wanted_from<T: Message + ?Sized>(
+        &self,
+        pattern: Pattern,
+        capacity: usize,
+    ) -> Wanted {
+        Wanted {
+            pattern,
+            expected: Expected {
+                layout: T::layout().hash(),
+                capacity,
+                name: T::type_name,
+            },
+        }
+    }
+
+    #[inline]
+    pub(crate) fn pattern(
+        &self,
+        Source(source): Source,
+        TagPattern(tag): TagPattern,
+    ) -> Result<Pattern> {
+        let source = source
+            .map(|rank| self.world_rank(rank))
+            .transpose()?
+            .map(|rank| rank as u32);
+        let tag = tag.map(Tag::checked).transpose()?;
+        Ok(Pattern {
+            context: self.context,
+            source,
+            tag,
+        })
+    }
+
+    #[inline]
+    pub(crate) fn send_header<T: Message + ?Sized>(
+        &self,
+        to: usize,
+        tag: Tag,
+        synchronous: bool,
+    ) -> Result<Send> {
+        let envelope = Envelope::new(self.context, tag.checked()?, T::layout().hash());
+        Ok(Send {
+            peer: self.world_rank(to)?,
+            envelope,
+            synchronous,
+            may_expose: true,
+            name: T::type_name,
+        })
+    }
+
+    /// Archives a value into a buffer of the link, of the right size as far as one can know.
+    pub(crate) fn archive<T: Message + ?Sized>(&self, value: &T) -> Result<Buffer> {
+        let layout = T::layout().hash();
+        let mut size = self
+            .shared
+            .archive_sizes
+            .lock()
+            .get(&layout)
+            .copied()
+            .unwrap_or(2 * Inline::CAPACITY);
+        loop {
+            // The lock is not held while the program's own code serialises.
+            let mut buffer = self.progress().enter(|core| core.reserve(size))?;
+            match value.archive_into(&mut buffer) {
+                Ok(len) => {
+                    buffer.truncate(len);
+                    self.shared.archive_sizes.lock().insert(layout, len);
+                    return Ok(buffer);
+                }
+                Err(EncodeError::BufferTooSmall { needed }) if needed > size => size = needed,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    #[inline]
+    fn send_as<T: Message + ?Sized>(
+        &self,
+        to: usize,
+        tag: Tag,
+        value: &T,
+        synchronous: bool,
+    ) -> Result<()> {
+        let send = self.send_header::<T>(to, tag, synchronous)?;
+        match value.as_plain() {
+            Some(bytes) => {
+                self.progress()
+                    .send(&send, bytes, self.limit(&|| self.describe_send(&send)))
+            }
+            None => self.send_archive(&send, value),
+        }
+    }
+
+    fn send_archive<T: Message + ?Sized>(&self, send: &Send, value: &T) -> Result<()> {
+        let limit_text = || self.describe_send(send);
+        let mut small = [0_u128; Inline::CAPACITY / size_of::<u128>()];
+        let may_be_small = size_of_val(value) <= Inline::CAPACITY;
+        if may_be_small && let Ok(len) = value.archive_into(bytemuck::cast_slice_mut(&mut small)) {
+            return self.progress().send(
+                send,
+                &bytemuck::cast_slice(&small)[..len],
+                self.limit(&limit_text),
+            );
+        }
+        let buffer = self.archive(value)?;
+        self.progress()
+            .send_buffer(send, buffer, self.limit(&limit_text))
+    }
+
+    /// This communicator's own plane for messages that are not the program's.
+    fn internal(&self) -> Self {
+        Self {
+            context: self.context + 1,
+            ..self.clone()
+        }
+    }
+
+    /// Tells everyone this rank's words; returns a context that is free on all ranks, and everyone's words in order of rank.
+    fn agree(&self, words: [u64; 2]) -> Result<(u32, Vec<u64>)> {
+        // Relaxed: the messages below order it.
+        let proposal = u64::from(self.shared.next_context.load(Ordering::Relaxed));
+        let mut all = vec![0; WORDS_PER_RANK * self.size()];
+        let mine = WORDS_PER_RANK * self.rank;
+        all[mine..mine + WORDS_PER_RANK].copy_from_slice(&[words[0], words[1], proposal]);
+        let internal = self.internal();
+        if self.rank == 0 {
+            for source in 1..self.size() {
+                let place = WORDS_PER_RANK * source;
+                internal.recv_into(source, TAG_AGREE, &mut all[place..place + WORDS_PER_RANK])?;
+            }
+            for to in 1..self.size() {
+                internal.send(to, TAG_AGREE, &all[..])?;
+            }
+        } else {
+            internal.send(0, TAG_AGREE, &all[mine..mine + WORDS_PER_RANK])?;
+            internal.recv_into(0, TAG_AGREE, &mut all)?;
+        }
+        let free = all
+            .iter()
+            .skip(2)
+            .step_by(WORDS_PER_RANK)
+            .copied()
+            .max()
+            .unwrap_or(proposal);
+        let free = u32::try_from(free).map_err(|_| Error::Damaged { rank: self.rank })?;
+        self.shared
+            .next_context
+            .fetch_max(free + 1, Ordering::Relaxed);
+        Ok((2 * free, all))
+    }
+
+    #[inline]
+    pub(crate) fn world_rank(&self, rank: usize) -> Result<usize> {
+        self.group
+            .world_rank(rank)
+            .ok_or_else(|| Error::NoSuchRank {
+                rank,
+                size: self.size(),
+            })
+    }
+}
+
+impl fmt::Debug for Communicator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Communicator")
+            .field("rank", &self.rank)
+            .field("size", &self.size())
+            .field("context", &self.context)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Makes a typed message of a finished receive.
+#[inline]
+pub(crate) fn received<T: Message + ?Sized>(
+    completed: Completed,
+    group: &Group,
+) -> Result<Received<T>> {
+    let Completed {
+        from, tag, payload, ..
+    } = completed;
+    let payload = payload.ok_or(Error::Cancelled)?;
+    Received::new(payload, group.local_rank(from), tag).map_err(|reason| Error::InvalidMessage {
+        from,
+        tag,
+        reason,
+    })
+}
+
+/// What is said of a receive into a buffer of `T`.
+#[inline]
+pub(crate) fn status<T>(completed: &Completed, group: &Group) -> Status {
+    Status::new(
+        group.local_rank(completed.from),
+        completed.tag,
+        completed.len / size_of::<T>().max(1),
+    )
+}
+
+const TAG_BARRIER: i32 = 0;
+const TAG_AGREE: i32 = 1;
+const TAG_BOUNCE: i32 = 2;
+const WORDS_PER_RANK: usize = 3;

@@ -1,0 +1,199 @@
+//! The list of settings: the one place where a setting is declared.
+//!
+//! A row says what a setting is called, what it takes and what it is for. Parsing, errors, the table in
+//! `docs/configuration.md` and the listing of `phalanx info` all read the rows. A new setting is a field with
+//! its default in `values.rs`, a row here, and the line of the document that the failing test prints.
+
+use std::time::Duration;
+
+use super::{
+    field::{Bounds, Field, Number, NumberOr, OneOf},
+    values::{Binding, KIB, MIB, SameHost, WaitPolicy},
+};
+
+/// One row of the list.
+pub(super) struct Setting {
+    /// The section and the name in it, as in a file: `wait.policy`.
+    pub(super) key: &'static str,
+    /// The environment variable.
+    pub(super) variable: &'static str,
+    /// What it is for, in one line.
+    pub(super) meaning: &'static str,
+    /// Where the value is kept and what it may be.
+    pub(super) field: &'static dyn Field,
+}
+
+/// Every setting there is, by section.
+pub(super) static SETTINGS: &[Setting] = &[
+    Setting {
+        key: "transport.same_host",
+        variable: "PHALANX_TRANSPORT",
+        meaning: "how ranks of one host talk; auto takes shm",
+        field: &OneOf {
+            at: |values| &mut values.transport.same_host,
+            words: &[
+                ("auto", SameHost::Auto),
+                ("shm", SameHost::Shm),
+                ("inproc", SameHost::Inproc),
+            ],
+        },
+    },
+    Setting {
+        key: "protocol.eager_limit",
+        variable: "PHALANX_EAGER_LIMIT",
+        meaning: "larger messages are sent by rendezvous",
+        field: &Number {
+            at: |values| &mut values.protocol.eager_limit,
+            bounds: Bounds::within(48..=MIB),
+        },
+    },
+    Setting {
+        key: "protocol.pull_limit",
+        variable: "PHALANX_PULL_LIMIT",
+        meaning: "messages at least this large from buffers in the segment are copied once, by the receiver",
+        field: &Number {
+            at: |values| &mut values.protocol.pull_limit,
+            bounds: Bounds::within(48..=1024 * MIB),
+        },
+    },
+    Setting {
+        key: "protocol.chunk_size",
+        variable: "PHALANX_CHUNK_SIZE",
+        meaning: "piece in which large messages are copied",
+        field: &Number {
+            at: |values| &mut values.protocol.chunk_size,
+            bounds: Bounds::within(4 * KIB..=MIB).powers_of_two(),
+        },
+    },
+    Setting {
+        key: "protocol.chunk_window",
+        variable: "PHALANX_CHUNK_WINDOW",
+        meaning: "chunks under way between two ranks; auto takes twice the second-level cache, from 1MiB to 4MiB",
+        field: &NumberOr {
+            word: "auto",
+            at: |values| &mut values.protocol.chunk_window,
+            bounds: Bounds::within(64 * KIB..=64 * MIB),
+        },
+    },
+    Setting {
+        key: "protocol.unexpected_limit",
+        variable: "PHALANX_UNEXPECTED_LIMIT",
+        meaning: "eager bytes a receiver holds for one sender before that sender falls back to rendezvous",
+        field: &Number {
+            at: |values| &mut values.protocol.unexpected_limit,
+            bounds: Bounds::within(64 * KIB..=64 * GIB),
+        },
+    },
+    Setting {
+        key: "memory.arena",
+        variable: "PHALANX_ARENA",
+        meaning: "address space of a rank's arena",
+        field: &NumberOr {
+            word: "auto",
+            at: |values| &mut values.memory.arena,
+            bounds: Bounds::within(4 * MIB..=1024 * GIB),
+        },
+    },
+    Setting {
+        key: "memory.pool_limit",
+        variable: "PHALANX_POOL_LIMIT",
+        meaning: "real memory a rank's pool may take",
+        field: &NumberOr {
+            word: "none",
+            at: |values| &mut values.memory.pool_limit,
+            bounds: Bounds::within(MIB..=1024 * GIB),
+        },
+    },
+    Setting {
+        key: "wait.policy",
+        variable: "PHALANX_WAIT",
+        meaning: "whether a waiting rank keeps its core; auto shares it where ranks outnumber cores",
+        field: &OneOf {
+            at: |values| &mut values.wait.policy,
+            words: &[
+                ("auto", WaitPolicy::Auto),
+                ("dedicated", WaitPolicy::Dedicated),
+                ("shared", WaitPolicy::Shared),
+            ],
+        },
+    },
+    Setting {
+        key: "wait.spin",
+        variable: "PHALANX_SPIN",
+        meaning: "how long to poll before yielding; auto follows the policy",
+        field: &NumberOr {
+            word: "auto",
+            at: |values| &mut values.wait.spin,
+            bounds: Bounds::within(Duration::ZERO..=Duration::from_millis(100)),
+        },
+    },
+    Setting {
+        key: "wait.yields",
+        variable: "PHALANX_YIELDS",
+        meaning: "how often to yield before sleeping; auto follows the policy",
+        field: &NumberOr {
+            word: "auto",
+            at: |values| &mut values.wait.yields,
+            bounds: Bounds::within(0..=1_000_000),
+        },
+    },
+    Setting {
+        key: "wait.sleep",
+        variable: "PHALANX_SLEEP",
+        meaning: "longest sleep between two looks",
+        field: &Number {
+            at: |values| &mut values.wait.sleep,
+            bounds: Bounds::within(Duration::from_micros(100)..=Duration::from_secs(10)),
+        },
+    },
+    Setting {
+        key: "launch.bind",
+        variable: "PHALANX_BIND",
+        meaning: "what each rank is bound to",
+        field: &OneOf {
+            at: |values| &mut values.launch.bind,
+            words: &[("none", Binding::None), ("core", Binding::Core)],
+        },
+    },
+    Setting {
+        key: "launch.tag_output",
+        variable: "PHALANX_TAG_OUTPUT",
+        meaning: "start each line of output with the rank that wrote it",
+        field: &OneOf {
+            at: |values| &mut values.launch.tag_output,
+            words: SWITCH,
+        },
+    },
+    Setting {
+        key: "launch.timeout",
+        variable: "PHALANX_TIMEOUT",
+        meaning: "longest time a job may take",
+        field: &NumberOr {
+            word: "none",
+            at: |values| &mut values.launch.timeout,
+            bounds: Bounds::within(Duration::from_millis(1)..=Duration::from_secs(YEAR)),
+        },
+    },
+    Setting {
+        key: "checks.types",
+        variable: "PHALANX_CHECK_TYPES",
+        meaning: "compare the layout hashes of the sent and the received type",
+        field: &OneOf {
+            at: |values| &mut values.checks.types,
+            words: SWITCH,
+        },
+    },
+];
+
+/// The place of `key` in the list, which is also the place of its origin in a configuration.
+pub(super) fn position(key: &str) -> Option<usize> {
+    SETTINGS.iter().position(|row| row.key == key)
+}
+
+/// The values of a setting that is on or off.
+const SWITCH: &[(&str, bool)] = &[("true", true), ("false", false)];
+
+const GIB: u64 = 1 << 30;
+
+/// 365 days in seconds: longer than any job, and far from the ends of clocks.
+const YEAR: u64 = 365 * 24 * 3600;

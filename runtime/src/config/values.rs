@@ -1,0 +1,203 @@
+//! The values of all settings, by section, with their defaults.
+//!
+//! Sizes are in bytes. `None` stands for the word `auto` or `none` that the setting takes instead of a
+//! number; which one, and the range of the numbers, is in the list of settings.
+
+use std::{fs, path::Path, time::Duration};
+
+use super::text::parse_size;
+
+/// Everything that can be set. Small and `Copy`: it is read once, when a world or a job is built.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Values {
+    pub(super) transport: TransportSettings,
+    pub(super) protocol: ProtocolSettings,
+    pub(super) memory: MemorySettings,
+    pub(super) wait: WaitSettings,
+    pub(super) launch: LaunchSettings,
+    pub(super) checks: CheckSettings,
+}
+
+/// `transport.*`: which transport joins which ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TransportSettings {
+    /// How ranks of one host talk.
+    pub same_host: SameHost,
+}
+
+/// How ranks of one host talk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SameHost {
+    /// The fastest way there is, which is shared memory.
+    #[default]
+    Auto,
+    /// A shared memory segment.
+    Shm,
+    /// Queues inside one process, whose threads are the ranks.
+    Inproc,
+}
+
+/// `protocol.*`: the thresholds between the ways to move a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ProtocolSettings {
+    /// Larger messages are sent by rendezvous, in bytes.
+    pub eager_limit: u64,
+    /// Messages from buffers in the segment that are at least this large are copied once, by the
+    /// receiver, in bytes.
+    pub pull_limit: u64,
+    /// The piece in which large messages are copied, in bytes; a power of two.
+    pub chunk_size: u64,
+    /// Bytes of chunks under way between two ranks; `None` leaves it to the machine, see
+    /// [`ProtocolSettings::window`].
+    pub chunk_window: Option<u64>,
+    /// Eager bytes a receiver holds for one sender before that sender falls back to rendezvous.
+    pub unexpected_limit: u64,
+}
+
+impl ProtocolSettings {
+    /// The chunk window in bytes: what was set, or the one that suits this machine's caches.
+    ///
+    /// Reads a few small files below `/sys` when the setting is `auto`; call it once and keep the result.
+    ///
+    /// # Examples
+    /// ```
+    /// use phalanx_runtime::config::Config;
+    /// let window = Config::default().protocol().window();
+    /// assert!((1 << 20..=4 << 20).contains(&window));
+    /// ```
+    #[must_use]
+    pub fn window(&self) -> u64 {
+        self.chunk_window
+            .unwrap_or_else(|| window_for(second_level_cache(Path::new(CACHES))))
+    }
+}
+
+impl Default for ProtocolSettings {
+    fn default() -> Self {
+        Self {
+            eager_limit: 16 * KIB,
+            pull_limit: KIB,
+            chunk_size: 32 * KIB,
+            chunk_window: None,
+            unexpected_limit: 16 * MIB,
+        }
+    }
+}
+
+/// `memory.*`: how much memory a rank may take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemorySettings {
+    /// Address space of a rank's arena, in bytes; `None` leaves it to the machine and the number of ranks.
+    pub arena: Option<u64>,
+    /// Real memory a rank's pool may take, in bytes; `None` sets no limit.
+    pub pool_limit: Option<u64>,
+}
+
+/// `wait.*`: what a rank does until a message comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct WaitSettings {
+    /// Whether a waiting rank may keep its core to itself.
+    pub policy: WaitPolicy,
+    /// How long to poll before the core is offered to others; `None` follows the policy.
+    pub spin: Option<Duration>,
+    /// How often to yield the core before sleeping; `None` follows the policy.
+    pub yields: Option<u32>,
+    /// The longest sleep between two looks.
+    pub sleep: Duration,
+}
+
+impl Default for WaitSettings {
+    fn default() -> Self {
+        Self {
+            policy: WaitPolicy::Auto,
+            spin: None,
+            yields: None,
+            sleep: Duration::from_millis(10),
+        }
+    }
+}
+
+/// Whether a waiting rank may keep its core to itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WaitPolicy {
+    /// `Dedicated` where every rank of the host has a core, `Shared` where ranks outnumber cores.
+    #[default]
+    Auto,
+    /// A rank has a core of its own, and spins on it for long.
+    Dedicated,
+    /// Ranks share cores, so a waiting one gives way soon.
+    Shared,
+}
+
+/// `launch.*`: how `phalanx run` starts the ranks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LaunchSettings {
+    /// What a rank is bound to.
+    pub bind: Binding,
+    /// Whether each line of output starts with the rank that wrote it.
+    pub tag_output: bool,
+    /// The longest time a job may take; `None` lets it run for ever.
+    pub timeout: Option<Duration>,
+}
+
+/// What a rank is bound to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Binding {
+    /// Nothing: the operating system moves ranks as it likes.
+    #[default]
+    None,
+    /// One core for each rank.
+    Core,
+}
+
+/// `checks.*`: what is verified about received messages.
+///
+/// There is no setting that skips the check of an archive: only an unsafe call reads one unchecked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CheckSettings {
+    /// Whether the layout hashes of sent and received type are compared.
+    pub types: bool,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        Self { types: true }
+    }
+}
+
+/// Chunks that were copied long enough ago to have left the sender's second-level cache are fetched
+/// from the shared one, three to five times as fast; beyond 4 MiB address translation costs more than that gains.
+pub(super) fn window_for(second_level_cache: Option<u64>) -> u64 {
+    second_level_cache
+        .unwrap_or(MIB)
+        .saturating_mul(2)
+        .clamp(MIB, 4 * MIB)
+}
+
+/// The size in bytes of the second-level cache that is described below `caches`, if one is.
+pub(super) fn second_level_cache(caches: &Path) -> Option<u64> {
+    let is_second = |index: &Path| {
+        fs::read_to_string(index.join("level")).is_ok_and(|level| level.trim() == "2")
+    };
+    let index = fs::read_dir(caches)
+        .ok()?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find(|index| is_second(index))?;
+    parse_size(&fs::read_to_string(index.join("size")).ok()?).ok()
+}
+
+/// All cores of a host are taken to be alike.
+const CACHES: &str = "/sys/devices/system/cpu/cpu0/cache";
+
+pub(super) const KIB: u64 = 1 << 10;
+pub(super) const MIB: u64 = 1 << 20;

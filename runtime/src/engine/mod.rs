@@ -1,0 +1,286 @@
+//! Matching and protocols of one rank: what to do with each packet, and what to send next.
+//!
+//! The engine has no clock, no thread and never waits. Packets go in by [`Engine::handle`]; operations go in by [`Engine::post`] and
+//! [`Engine::submit`] and come out finished; [`Engine::advance`] does what can be done now. Whoever waits calls these in a loop
+//! (`progress.rs`). Two engines over an in-process link are its test bed.
+//!
+//! ```text
+//!   send                                        receive
+//!    |  up to the eager limit: Eager(bytes) ------> matched, or kept in the unexpected queue
+//!    |  a buffer of the link:  Eager(buffer) -----> the same, read in place
+//!    |  larger: Request ------------------------->  matched, or kept
+//!    |          <------------------------- Accept
+//!    |          Chunk, Chunk, .. ----------------->  copied out while the next is copied in
+//!    |  larger, in shared memory: Request(place) ->  copied once by the receiver
+//!    |          <--------------------------- Done
+//! ```
+//! Eager messages that no receive has taken are limited per sender by credit; a sender without credit makes requests, which cost the
+//! receiver one entry and the sender an operation each.
+//!
+//! Bytes that a blocked caller owns are touched only while that caller lends them ([`Lend`]): the engine keeps no borrow.
+
+mod depart;
+mod operation;
+mod peers;
+mod receive;
+mod send;
+mod stream;
+
+use std::collections::VecDeque;
+
+use phalanx_transport::{Capabilities, Header, Link, Packet, Payload};
+use rustc_hash::FxHashMap;
+
+use crate::error::{Error, Result};
+use crate::matching::{Posted, Unexpected};
+
+pub(crate) use depart::Departures;
+pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
+use operation::{Operations, Slot};
+use peers::Peers;
+use receive::Kept;
+pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
+pub(crate) use send::Send;
+
+/// Thresholds of the protocols, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) eager: usize,
+    pub(crate) pull: usize,
+    pub(crate) unexpected: u64,
+    pub(crate) check_types: bool,
+}
+
+/// All messages and operations of one rank.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    rank: usize,
+    limits: Limits,
+    capabilities: Capabilities,
+    operations: Operations,
+    posted: Posted<OpId>,
+    unexpected: Unexpected<Kept>,
+    peers: Peers,
+    /// Accepted sends whose bytes are under way, in the order of acceptance.
+    streaming: VecDeque<OpId>,
+    /// Packets of this rank to itself.
+    loopback: VecDeque<Packet>,
+    /// Names of types, as their senders announced them.
+    names: FxHashMap<u32, String>,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        rank: usize,
+        size: usize,
+        limits: Limits,
+        capabilities: Capabilities,
+    ) -> Self {
+        Self {
+            rank,
+            limits,
+            capabilities,
+            operations: Operations::default(),
+            posted: Posted::new(),
+            unexpected: Unexpected::new(),
+            peers: Peers::new(rank, size, limits.unexpected),
+            streaming: VecDeque::new(),
+            loopback: VecDeque::new(),
+            names: FxHashMap::default(),
+        }
+    }
+
+    /// Whether nothing waits to be sent: then a receiver need only look at the link.
+    #[inline]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.streaming.is_empty() && self.loopback.is_empty() && self.peers.nothing_queued()
+    }
+
+    /// Whether everything that this rank sent is out of its hands.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        self.is_quiet() && !self.operations.any_send()
+    }
+
+    /// Takes one packet in. A message that no posted receive claims goes to `wanted`, the receive of the caller who is waiting right
+    /// now, if it fits, and otherwise to the unexpected queue.
+    #[inline]
+    pub(crate) fn handle(
+        &mut self,
+        link: &mut Link,
+        from: usize,
+        packet: Packet,
+        wanted: Option<&Wanted>,
+    ) -> Result<Option<Arrival>> {
+        match packet.header {
+            Header::Eager(envelope) => {
+                let content = Arrived::Bytes(packet.payload);
+                self.arrive(
+                    link,
+                    Arrival {
+                        from,
+                        envelope,
+                        content,
+                    },
+                    wanted,
+                )
+            }
+            Header::Request {
+                envelope,
+                send,
+                len,
+                exposed,
+            } => {
+                let content = Arrived::Request { send, len, exposed };
+                self.arrive(
+                    link,
+                    Arrival {
+                        from,
+                        envelope,
+                        content,
+                    },
+                    wanted,
+                )
+            }
+            header => self
+                .control(link, from, header, packet.payload)
+                .map(|()| None),
+        }
+    }
+
+    /// Does what can be done now: packets to this rank itself, queued packets and parts of large messages. Says whether anything
+    /// moved.
+    pub(crate) fn advance(&mut self, link: &mut Link, lend: &mut Lend<'_>) -> Result<bool> {
+        let mut moved = false;
+        while let Some(packet) = self.loopback.pop_front() {
+            self.handle(link, self.rank, packet, None)?;
+            moved = true;
+        }
+        if !self.peers.nothing_queued() {
+            moved |= self.flush(link, lend)?;
+        }
+        if !self.streaming.is_empty() {
+            moved |= self.stream(link, lend)?;
+        }
+        moved |= self.fill_lent(link, lend)?;
+        Ok(moved)
+    }
+
+    #[inline]
+    fn arrive(
+        &mut self,
+        link: &mut Link,
+        arrival: Arrival,
+        wanted: Option<&Wanted>,
+    ) -> Result<Option<Arrival>> {
+        let address = arrival.address();
+        if !self.posted.is_empty()
+            && let Some(id) = self.posted.take(address)
+        {
+            self.satisfy(link, id, arrival)?;
+            return Ok(None);
+        }
+        if let Some(wanted) = wanted
+            && wanted.pattern.fits(address)
+        {
+            if let Err(error) = self.check(&wanted.expected, &arrival) {
+                self.keep(arrival);
+                return Err(error);
+            }
+            self.count_taken(&arrival);
+            return Ok(Some(arrival));
+        }
+        self.keep(arrival);
+        Ok(None)
+    }
+
+    /// Puts a message into the unexpected queue.
+    #[cold]
+    fn keep(&mut self, arrival: Arrival) {
+        self.unexpected
+            .insert(arrival.address(), arrival.into_kept());
+    }
+
+    #[cold]
+    fn control(
+        &mut self,
+        link: &mut Link,
+        from: usize,
+        header: Header,
+        payload: Payload,
+    ) -> Result<()> {
+        match header {
+            Header::Accept { send, receive } => self.accepted(from, OpId::from_bits(send), receive),
+            Header::Chunk { receive, position } => {
+                self.chunk(from, OpId::from_bits(receive), position, payload)
+            }
+            Header::Done { send } => self.finish_send(from, OpId::from_bits(send)),
+            Header::Withdraw { send } => self.withdrawn(from, send),
+            Header::Abort { receive } => self.aborted(from, OpId::from_bits(receive)),
+            Header::Credit { taken } => self.peers.credit(from, taken),
+            Header::TypeName { layout } => {
+                self.names
+                    .insert(layout, String::from_utf8_lossy(&payload).into_owned());
+            }
+            _ => {}
+        }
+        if !self.peers.nothing_queued() {
+            self.flush(link, &Lend::nothing())?;
+        }
+        Ok(())
+    }
+
+    /// Queues a header for `peer`, or for this rank itself.
+    fn post_control(&mut self, peer: usize, header: Header) {
+        if peer == self.rank {
+            self.loopback
+                .push_back(Packet::new(header, Payload::copy_of(&[])));
+        } else {
+            self.peers.queue_control(peer, header);
+        }
+    }
+
+    /// The operation `id`, if it has finished, with what came of it.
+    pub(crate) fn take_finished(&mut self, id: OpId) -> Option<Result<Outcome>> {
+        self.operations.take_finished(id)
+    }
+
+    /// The error of a finished operation, taken with it; one that went well, or was taken before, stays as it is.
+    pub(crate) fn take_error(&mut self, id: OpId) -> Option<Error> {
+        self.operations.take_error(id)
+    }
+
+    pub(crate) fn is_finished(&self, id: OpId) -> bool {
+        self.operations.is_finished(id)
+    }
+
+    /// Remembers whom to wake when the operation finishes.
+    pub(crate) fn set_waker(&mut self, id: OpId, waker: &std::task::Waker) {
+        if let Some(slot) = self.operations.get_mut(id) {
+            slot.waker = Some(waker.clone());
+        }
+    }
+
+    fn finish(&mut self, id: OpId, result: Result<Outcome>) {
+        self.operations.finish(id, result);
+    }
+
+    fn slot(&mut self, id: OpId) -> Option<&mut Slot> {
+        self.operations.get_mut(id)
+    }
+
+    fn name_of(&self, layout: u32) -> String {
+        self.names
+            .get(&layout)
+            .cloned()
+            .unwrap_or_else(|| format!("a type of layout {layout:08x}"))
+    }
+
+    /// What to say of an operation whose peer has gone.
+    fn gone(&self, peer: usize, doing: &'static str) -> Option<Error> {
+        self.peers.gone(peer, doing)
+    }
+
+    fn link_capabilities(&self) -> Capabilities {
+        self.capabilities
+    }
+}

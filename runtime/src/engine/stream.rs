@@ -1,0 +1,319 @@
+//! Large messages: parts copied in by the sender while the receiver copies out those before, or one copy out of exposed memory.
+
+use phalanx_transport::{Buffer, Header, Link, Packet, Payload, Transport};
+
+use crate::error::{Error, Result};
+
+use super::Engine;
+use super::operation::{Lend, OpId, Outcome, ReceiveStage, SendStage, Sink, State};
+use super::receive::Completed;
+
+impl Engine {
+    /// Copies parts of accepted sends into chunks, as many as there are.
+    pub(super) fn stream(&mut self, link: &mut Link, lend: &Lend<'_>) -> Result<bool> {
+        let mut moved = false;
+        let mut index = 0;
+        while let Some(&id) = self.streaming.get(index) {
+            match self.stream_one(link, id, lend, &mut moved)? {
+                // The next in line starts only when this one is out, so that each message is done as early as it can be.
+                Progress::Blocked => return Ok(moved),
+                // Its bytes are with a caller who is not here; others need not wait for it.
+                Progress::OutOfReach => index += 1,
+                Progress::Finished => {
+                    self.streaming.remove(index);
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    fn stream_one(
+        &mut self,
+        link: &mut Link,
+        id: OpId,
+        lend: &Lend<'_>,
+        moved: &mut bool,
+    ) -> Result<Progress> {
+        let rank = self.rank;
+        loop {
+            let Some(sending) = self.operations.sending(id) else {
+                return Ok(Progress::Finished);
+            };
+            let (peer, len) = (sending.peer, sending.len);
+            let SendStage::Streaming {
+                receive,
+                position,
+                ready,
+            } = &mut sending.stage
+            else {
+                return Ok(Progress::Finished);
+            };
+            let (receive, position) = (*receive, *position);
+            let Some(chunk) = (match ready.take() {
+                Some(ready) => Some(ready),
+                None if peer == rank => {
+                    Some(Buffer::Heap(phalanx_transport::AlignedBytes::zeroed(len)))
+                }
+                None => link.reserve_chunk()?,
+            }) else {
+                return Ok(Progress::Blocked);
+            };
+            let Some(chunk) = sending.with_bytes(id, lend, |bytes| fill(chunk, &bytes[position..]))
+            else {
+                return Ok(Progress::OutOfReach);
+            };
+            let end = position + chunk.len();
+            let header = Header::Chunk {
+                receive,
+                position: position as u64,
+            };
+            if let Some(chunk) = self.send_chunk(link, peer, header, chunk)? {
+                self.keep_ready(id, chunk);
+                return Ok(Progress::Blocked);
+            }
+            *moved = true;
+            if end == len {
+                self.finish_send(peer, id);
+                return Ok(Progress::Finished);
+            }
+            self.set_position(id, end);
+        }
+    }
+
+    fn send_chunk(
+        &mut self,
+        link: &mut Link,
+        peer: usize,
+        header: Header,
+        chunk: Buffer,
+    ) -> Result<Option<Buffer>> {
+        if peer == self.rank {
+            self.loopback
+                .push_back(Packet::new(header, Payload::copy_of(&chunk)));
+            return Ok(None);
+        }
+        Ok(link.send_buffer(peer, &header, chunk)?)
+    }
+
+    fn keep_ready(&mut self, id: OpId, chunk: Buffer) {
+        if let Some(sending) = self.operations.sending(id)
+            && let SendStage::Streaming { ready, .. } = &mut sending.stage
+        {
+            *ready = Some(chunk);
+        }
+    }
+
+    fn set_position(&mut self, id: OpId, to: usize) {
+        if let Some(sending) = self.operations.sending(id)
+            && let SendStage::Streaming { position, .. } = &mut sending.stage
+        {
+            *position = to;
+        }
+    }
+
+    /// Sets a matched request in motion.
+    pub(super) fn start_moving(&mut self, link: &mut Link, id: OpId, send: u64) {
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
+        let from = moving.from;
+        if moving.exposed.is_none() {
+            let empty = moving.len == 0;
+            self.post_control(
+                from,
+                Header::Accept {
+                    send,
+                    receive: id.to_bits(),
+                },
+            );
+            if empty {
+                self.finish_receive(id);
+            }
+            return;
+        }
+        let result = match &mut receiving.sink {
+            // Copied when the caller lends its buffer.
+            Sink::Caller => return,
+            Sink::Discard => Ok(()),
+            Sink::Leased(lease) => {
+                let offset = moving.exposed.map_or(0, |(_, offset)| offset);
+                lease
+                    .with(|bytes| link.pull(from, offset, &mut bytes[..moving.len]))
+                    .unwrap_or(Ok(()))
+            }
+            Sink::Payload => {
+                let offset = moving.exposed.map_or(0, |(_, offset)| offset);
+                link.pull(from, offset, moving.heap.resize(moving.len))
+            }
+        };
+        self.post_control(from, Header::Done { send });
+        match result {
+            Ok(()) => self.finish_receive(id),
+            Err(error) => self.finish(id, Err(error.into())),
+        }
+    }
+
+    /// A part of a message has arrived.
+    pub(super) fn chunk(&mut self, from: usize, id: OpId, position: u64, payload: Payload) {
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
+        let start = usize::try_from(position).unwrap_or(usize::MAX);
+        let in_order = start
+            == moving.received
+                + moving
+                    .parts
+                    .iter()
+                    .map(|(_, part)| part.len())
+                    .sum::<usize>();
+        if moving.from != from || !in_order || payload.len() > moving.len - start {
+            self.finish(id, Err(Error::Damaged { rank: from }));
+            return;
+        }
+        match &mut receiving.sink {
+            Sink::Caller => {
+                moving.parts.push((start, payload));
+                return;
+            }
+            Sink::Payload => moving.heap.append(&payload),
+            Sink::Leased(lease) => {
+                lease.with(|bytes| bytes[start..start + payload.len()].copy_from_slice(&payload));
+            }
+            Sink::Discard => {}
+        }
+        moving.received += payload.len();
+        if moving.received == moving.len {
+            self.finish_receive(id);
+        }
+    }
+
+    /// Moves what has arrived for a blocked caller into the buffer that it lends.
+    pub(super) fn fill_lent(&mut self, link: &mut Link, lend: &mut Lend<'_>) -> Result<bool> {
+        let Some((id, buffer)) = &mut lend.write else {
+            return Ok(false);
+        };
+        let id = *id;
+        let Some(receiving) = self.operations.receiving(id) else {
+            return Ok(false);
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return Ok(false);
+        };
+        if let Some((send, offset)) = moving.exposed {
+            let from = moving.from;
+            let result = link.pull(from, offset, &mut buffer[..moving.len]);
+            self.post_control(from, Header::Done { send });
+            self.flush(link, &Lend::nothing())?;
+            match result {
+                Ok(()) => self.finish_receive(id),
+                Err(error) => self.finish(id, Err(error.into())),
+            }
+            return Ok(true);
+        }
+        if moving.parts.is_empty() {
+            return Ok(false);
+        }
+        for (start, part) in moving.parts.drain(..) {
+            buffer[start..start + part.len()].copy_from_slice(&part);
+            moving.received += part.len();
+        }
+        if moving.received == moving.len {
+            self.finish_receive(id);
+        }
+        Ok(true)
+    }
+
+    /// Throws away what has arrived of a message nobody wants any more; the rest follows it.
+    pub(super) fn discard(&mut self, id: OpId) {
+        let Some(slot) = self.operations.get_mut(id) else {
+            return;
+        };
+        slot.detached = true;
+        let State::Receiving(receiving) = &mut slot.state else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
+        moving.received += moving
+            .parts
+            .drain(..)
+            .map(|(_, part)| part.len())
+            .sum::<usize>();
+        let (from, over) = (moving.from, moving.received == moving.len);
+        if let Some((send, _)) = moving.exposed {
+            self.post_control(from, Header::Done { send });
+            self.finish_receive(id);
+        } else if over {
+            self.finish_receive(id);
+        }
+    }
+
+    /// The sender took a request back: it is forgotten, unless it has been accepted already.
+    pub(super) fn withdrawn(&mut self, from: usize, send: u64) {
+        let mine = |address: crate::matching::Address, kept: &super::receive::Kept| {
+            address.source as usize == from && kept.is_request_of(send)
+        };
+        if self.unexpected.take_where(mine).is_some() {
+            self.post_control(from, Header::Done { send });
+        }
+    }
+
+    /// The sender will not send the rest.
+    pub(super) fn aborted(&mut self, from: usize, id: OpId) {
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &receiving.stage else {
+            return;
+        };
+        if moving.from == from {
+            let tag = moving.envelope.tag;
+            self.finish(id, Err(Error::Withdrawn { rank: from, tag }));
+        }
+    }
+
+    fn finish_receive(&mut self, id: OpId) {
+        let Some(receiving) = self.operations.receiving(id) else {
+            return;
+        };
+        let ReceiveStage::Moving(moving) = &mut receiving.stage else {
+            return;
+        };
+        let heap = std::mem::take(&mut moving.heap);
+        let payload = matches!(receiving.sink, Sink::Payload).then_some(Payload::Heap(heap));
+        let completed = Completed {
+            from: moving.from,
+            tag: moving.envelope.tag,
+            len: moving.len,
+            payload,
+        };
+        self.finish(id, Ok(Outcome::Received(completed)));
+    }
+}
+
+/// How a stream stands.
+enum Progress {
+    Blocked,
+    OutOfReach,
+    Finished,
+}
+
+/// Copies the beginning of `rest` into `chunk` and cuts it to that.
+fn fill(mut chunk: Buffer, rest: &[u8]) -> Buffer {
+    let len = part_len(rest.len(), chunk.len());
+    chunk.truncate(len);
+    chunk.copy_from_slice(&rest[..len]);
+    chunk
+}
+
+/// How long the next part is. The two copies overlap only from the second part on, so the parts of a short message are shorter.
+fn part_len(rest: usize, chunk: usize) -> usize {
+    rest.min(chunk)
+}
