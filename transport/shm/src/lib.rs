@@ -27,6 +27,7 @@
 
 pub(crate) mod layout;
 pub(crate) mod orders;
+pub(crate) mod prefetch;
 pub(crate) mod primitive;
 
 pub(crate) mod bell;
@@ -78,6 +79,6 @@ pub use {
     life::{Death, RankState},
     pool::{Pool, PoolError, PoolSettings},
     port::{Port, PortError, Sleeper},
-    ring::{Corrupted, Words},
+    ring::{Corrupted, InSlot, Words},
     segment::{Segment, SegmentError, Shape},
 };
