@@ -17,6 +17,7 @@ use crate::engine::{
     Wanted,
 };
 use crate::error::{Error, Result, Timeout};
+use crate::matching::Turn;
 use crate::wait::{Backoff, Patience, Step};
 
 /// A rank's link and engine.
@@ -245,6 +246,9 @@ impl Progress {
         let waited = self.wait_for(&mut core, &mut Lend::nothing(), limit, |engine| {
             engine.is_finished(id)
         });
+        if waited.is_err() {
+            core.engine.withdraw_unfinished(id);
+        }
         let outcome = core.engine.take_finished(id);
         self.leave(core);
         waited?;
@@ -372,6 +376,10 @@ impl Core {
         source: Source,
     ) -> Result<OpId, (Source, Error)> {
         self.engine.submit(&mut self.link, send, len, source)
+    }
+
+    pub(crate) fn restore(&mut self, arrival: Arrival, turn: Turn) {
+        self.engine.restore(&mut self.link, arrival, turn);
     }
 
     pub(crate) fn receive_extracted(
