@@ -9,7 +9,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use phalanx_transport::{Buffer, Link, Sleeper, Transport};
 
 use crate::engine::{
@@ -27,6 +27,7 @@ pub(crate) struct Progress {
     /// Threads that found the lock taken.
     knocking: AtomicUsize,
     sleeper: Sleeper,
+    doze: Condvar,
     patience: Patience,
     rank: usize,
 }
@@ -37,7 +38,10 @@ pub(crate) struct Core {
     pub(crate) link: Link,
     pub(crate) engine: Engine,
     departures: Departures,
-    sleeping: usize,
+    /// A thread sleeps on the link's bell: one at most, so that waking it is never mistaken for waking another.
+    watched: bool,
+    /// Threads that wait for that one, or for whoever comes after it.
+    dozing: usize,
 }
 
 /// What a time-out says that was waited for.
@@ -57,12 +61,14 @@ impl Progress {
             link,
             engine,
             departures: Departures::default(),
-            sleeping: 0,
+            watched: false,
+            dozing: 0,
         };
         Self {
             core: Mutex::new(core),
             knocking: AtomicUsize::new(0),
             sleeper,
+            doze: Condvar::new(),
             patience,
             rank,
         }
@@ -191,11 +197,13 @@ impl Progress {
             return Ok(Some(arrival));
         }
         let mut backoff = Backoff::new();
-        while engine.is_quiet() {
+        let mut others = 0;
+        while engine.is_quiet() && others < PACKETS_PER_LOOK {
             if let Some((from, packet)) = link.poll()? {
                 if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
                     return Ok(Some(arrival));
                 }
+                others += 1;
             } else if self.somebody_knocks() || !backoff.looks_on(&self.patience) {
                 break;
             }
@@ -270,9 +278,13 @@ impl Progress {
     /// One turn without waiting.
     pub(crate) fn turn(&self) -> Result<()> {
         let mut core = self.lock();
-        let moved = core.turn(&mut Lend::nothing());
+        let result = match core.turn(&mut Lend::nothing()) {
+            // Who only ever tests must learn of departures too.
+            Ok(false) => core.mourn(),
+            moved => moved,
+        };
         self.leave(core);
-        moved.map(|_| ())
+        result.map(|_| ())
     }
 
     /// The loop.
@@ -285,45 +297,70 @@ impl Progress {
     ) -> Result<()> {
         let mut backoff = Backoff::new();
         let mut deadline = Deadline::new(limit);
+        let mut turns = 0_u32;
         loop {
             let moved = core.turn(lend)?;
             if done(&mut core.engine) {
                 return Ok(());
             }
-            if moved {
-                backoff.reset();
-                continue;
+            if moved || turns == 0 {
+                // What came may be what another thread sleeps for.
+                self.alert(core.watched, core.dozing != 0);
             }
             if self.somebody_knocks() {
                 MutexGuard::bump(core);
             }
-            match backoff.next(&self.patience) {
-                Step::Look => {}
-                step => {
-                    deadline.check(self.rank, limit)?;
-                    core.mourn()?;
-                    if done(&mut core.engine) {
-                        return Ok(());
-                    }
-                    self.rest(core, step, &deadline);
-                }
+            let step = if moved {
+                backoff.reset();
+                Step::Look
+            } else {
+                backoff.next(&self.patience)
+            };
+            turns = turns.wrapping_add(1);
+            if step == Step::Look && !turns.is_multiple_of(TURNS_PER_CHECK) {
+                continue;
             }
+            deadline.check(self.rank, limit)?;
+            if core.mourn()? {
+                self.alert(core.watched, core.dozing != 0);
+            }
+            if done(&mut core.engine) {
+                return Ok(());
+            }
+            self.rest(core, step, &deadline);
         }
     }
 
     /// Lets others run, or sleeps; without the lock.
     fn rest(&self, core: &mut MutexGuard<'_, Core>, step: Step, deadline: &Deadline) {
-        if step == Step::Yield {
-            MutexGuard::unlocked(core, std::thread::yield_now);
-            return;
+        match step {
+            Step::Look => return,
+            Step::Yield => return MutexGuard::unlocked(core, std::thread::yield_now),
+            Step::Sleep => {}
         }
-        if !core.link.prepare_sleep() {
-            return;
-        }
-        core.sleeping += 1;
         let longest = self.patience.sleep.min(deadline.left());
-        MutexGuard::unlocked(core, || self.sleeper.sleep(longest));
-        core.sleeping -= 1;
+        if core.watched {
+            // The link watches rings for this thread, of which the one that sleeps does not know: it has to look again.
+            self.sleeper.wake();
+            core.dozing += 1;
+            self.doze.wait_for(core, longest);
+            core.dozing -= 1;
+        } else if core.link.prepare_sleep() {
+            core.watched = true;
+            MutexGuard::unlocked(core, || self.sleeper.sleep(longest));
+            core.watched = false;
+        }
+    }
+
+    /// Wakes the other threads that wait, to see whether it was for this.
+    #[inline]
+    fn alert(&self, watched: bool, dozing: bool) {
+        if watched {
+            self.sleeper.wake();
+        }
+        if dozing {
+            self.doze.notify_all();
+        }
     }
 
     #[inline]
@@ -347,11 +384,9 @@ impl Progress {
 
     #[inline]
     fn leave(&self, core: MutexGuard<'_, Core>) {
-        let others_sleep = core.sleeping != 0;
+        let (watched, dozing) = (core.watched, core.dozing != 0);
         drop(core);
-        if others_sleep {
-            self.sleeper.wake();
-        }
+        self.alert(watched, dozing);
     }
 }
 
@@ -407,11 +442,12 @@ impl Core {
     }
 
     /// Ends what waits for ranks that have departed, once all that they sent has been taken in.
+    /// Says whether anybody has.
     #[cold]
-    fn mourn(&mut self) -> Result<()> {
+    fn mourn(&mut self) -> Result<bool> {
         let news = self.departures.news(&self.link, &self.engine);
         if news.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         while let Some((from, packet)) = self.link.poll()? {
             self.engine.handle(&mut self.link, from, packet, None)?;
@@ -419,7 +455,7 @@ impl Core {
         for (peer, state) in news {
             self.engine.depart(&mut self.link, peer, state);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -477,3 +513,9 @@ impl Deadline {
 
 /// Packets taken in before what they made possible is done.
 const PACKETS_PER_TURN: usize = 16;
+
+/// Packets for others that a receive takes in before it lets other threads in and looks at the clock.
+const PACKETS_PER_LOOK: usize = 64;
+
+/// Turns after which a wait looks at the clock and at who departed, even if something moves all the time.
+const TURNS_PER_CHECK: u32 = 64;
