@@ -1,16 +1,18 @@
 //! The one loop that moves everything: link and engine behind one lock, entered by whoever calls or waits.
 //!
-//! There is no progress thread. A call takes the lock (one uncontended exchange), does its work and leaves; a call that waits keeps
-//! the lock and polls, gives way as soon as another thread knocks, and lets go of the lock while it yields or sleeps.
+//! There is no progress thread. A call enters (for a rank with one thread: a store and a load), does its work and leaves; a call that
+//! waits stays inside and polls, gives way as soon as another thread knocks, and goes outside while it yields or sleeps.
 //!
 //! A thread that leaves after polling wakes the sleeping ones: it may have finished what they wait for, and it has made the link
 //! watch rings that a sleeper needs to be rung for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex, MutexGuard};
-use phalanx_transport::{Buffer, Link, Sleeper, Transport};
+use parking_lot::{Condvar, Mutex};
+use phalanx_shm::{Biased, Guard};
+use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
 
 use crate::engine::{
     Arrival, Arrived, Completed, Departures, Engine, Lend, OpId, Outcome, Send, Sink, Source,
@@ -23,11 +25,11 @@ use crate::wait::{Backoff, Patience, Step};
 /// A rank's link and engine.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    core: Mutex<Core>,
+    core: Biased<Core>,
     /// Threads that found the lock taken.
     knocking: AtomicUsize,
     sleeper: Sleeper,
-    doze: Condvar,
+    doze: Doze,
     patience: Patience,
     rank: usize,
 }
@@ -38,14 +40,22 @@ pub(crate) struct Core {
     pub(crate) link: Link,
     pub(crate) engine: Engine,
     departures: Departures,
-    /// A thread sleeps on the link's bell: one at most, so that waking it is never mistaken for waking another.
+    /// Threads that sleep or doze.
+    sleeping: usize,
+    /// One of them sleeps on the link's bell: never more, so that waking it is not mistaken for waking another. The others doze.
     watched: bool,
-    /// Threads that wait for that one, or for whoever comes after it.
-    dozing: usize,
 }
 
 /// What a time-out says that was waited for.
 pub(crate) type Described<'a> = &'a dyn Fn() -> String;
+
+/// What the first look of a receive saw.
+enum Seen {
+    /// The message, received.
+    Message(Completed),
+    /// The message, or the request of one, to be dealt with; or nothing yet.
+    Arrival(Option<Arrival>),
+}
 
 /// A limit of waiting.
 #[derive(Clone, Copy)]
@@ -61,14 +71,14 @@ impl Progress {
             link,
             engine,
             departures: Departures::default(),
+            sleeping: 0,
             watched: false,
-            dozing: 0,
         };
         Self {
-            core: Mutex::new(core),
+            core: Biased::new(core),
             knocking: AtomicUsize::new(0),
             sleeper,
-            doze: Condvar::new(),
+            doze: Doze::default(),
             patience,
             rank,
         }
@@ -104,7 +114,7 @@ impl Progress {
     #[cold]
     fn send_slowly(
         &self,
-        mut core: MutexGuard<'_, Core>,
+        mut core: Guard<'_, Core>,
         send: &Send,
         bytes: &[u8],
         limit: Limit<'_>,
@@ -113,24 +123,14 @@ impl Progress {
             may_expose: send.may_expose && limit.timeout.is_none(),
             ..*send
         };
-        let Core { link, engine, .. } = &mut *core;
-        let id = engine
-            .submit(link, &send, bytes.len(), Source::Caller)
+        let id = core
+            .submit(&send, bytes.len(), Source::Caller)
             .map_err(|(_, error)| error)?;
-        let mut lend = Lend {
+        let lend = Lend {
             read: Some((id, bytes)),
             write: None,
         };
-        let result = self.wait_for(&mut core, &mut lend, limit, |engine| engine.is_finished(id));
-        if let Err(error) = result {
-            core.engine.withdraw_send(id);
-            core.engine.detach(id);
-            self.leave(core);
-            return Err(error);
-        }
-        let outcome = core.engine.take_finished(id);
-        self.leave(core);
-        outcome.unwrap_or(Err(Error::Cancelled)).map(|_| ())
+        self.complete(core, id, lend, limit).map(|_| ())
     }
 
     /// Hands a buffer of the link over.
@@ -141,19 +141,10 @@ impl Progress {
             return Ok(());
         };
         let len = buffer.len();
-        let id = engine
-            .submit(link, send, len, Source::Buffer(buffer))
+        let id = core
+            .submit(send, len, Source::Buffer(buffer))
             .map_err(|(_, error)| error)?;
-        let result = self.wait_for(&mut core, &mut Lend::nothing(), limit, |engine| {
-            engine.is_finished(id)
-        });
-        if result.is_err() {
-            core.engine.withdraw_unfinished(id);
-        }
-        let outcome = core.engine.take_finished(id);
-        self.leave(core);
-        result?;
-        outcome.unwrap_or(Err(Error::Cancelled)).map(|_| ())
+        self.complete(core, id, Lend::nothing(), limit).map(|_| ())
     }
 
     /// Receives one message. Into `buffer` if there is one; otherwise the bytes come with what is returned.
@@ -161,16 +152,20 @@ impl Progress {
     pub(crate) fn receive(
         &self,
         wanted: &Wanted,
-        buffer: Option<&mut [u8]>,
+        mut buffer: Option<&mut [u8]>,
         limit: Limit<'_>,
     ) -> Result<Completed> {
         let mut core = self.lock();
-        match self.look(&mut core, wanted) {
-            Ok(Some(Arrival {
+        match self.look(&mut core, wanted, &mut buffer) {
+            Ok(Seen::Message(completed)) => {
+                self.leave(core);
+                Ok(completed)
+            }
+            Ok(Seen::Arrival(Some(Arrival {
                 from,
                 envelope,
                 content: Arrived::Bytes(payload),
-            })) => {
+            }))) => {
                 self.leave(core);
                 let completed = Completed {
                     from,
@@ -180,7 +175,7 @@ impl Progress {
                 };
                 Ok(completed.settle(buffer))
             }
-            Ok(arrival) => self.receive_slowly(core, wanted, arrival, buffer, limit),
+            Ok(Seen::Arrival(arrival)) => self.receive_slowly(core, wanted, arrival, buffer, limit),
             Err(error) => {
                 self.leave(core);
                 Err(error)
@@ -191,30 +186,49 @@ impl Progress {
     /// The first phase of a receive: takes the message if it is here or comes while we look. The receive is the newest there is, so it
     /// needs no entry in the queue as long as no other thread is let in.
     #[inline]
-    fn look(&self, core: &mut Core, wanted: &Wanted) -> Result<Option<Arrival>> {
+    fn look(
+        &self,
+        core: &mut Core,
+        wanted: &Wanted,
+        buffer: &mut Option<&mut [u8]>,
+    ) -> Result<Seen> {
         let Core { link, engine, .. } = core;
         if let Some(arrival) = engine.claim(wanted)? {
-            return Ok(Some(arrival));
+            return Ok(Seen::Arrival(Some(arrival)));
+        }
+        if !engine.is_quiet() {
+            return Ok(Seen::Arrival(None));
         }
         let mut backoff = Backoff::new();
         let mut others = 0;
-        while engine.is_quiet() && others < PACKETS_PER_LOOK {
-            if let Some((from, packet)) = link.poll()? {
-                if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
-                    return Ok(Some(arrival));
+        loop {
+            match link.poll_frame()? {
+                Some((from, found)) => {
+                    if let Found::Frame(words) = &found
+                        && let Some(completed) =
+                            engine.recognise(link, (from, words), wanted, buffer.as_deref_mut())?
+                    {
+                        return Ok(Seen::Message(completed));
+                    }
+                    let packet = link.unpack(from, found)?;
+                    let arrival = engine.handle(link, from, packet, Some(wanted))?;
+                    others += 1;
+                    if arrival.is_some() || !engine.is_quiet() || others == PACKETS_PER_LOOK {
+                        return Ok(Seen::Arrival(arrival));
+                    }
                 }
-                others += 1;
-            } else if self.somebody_knocks() || !backoff.looks_on(&self.patience) {
-                break;
+                None if self.somebody_knocks() || !backoff.looks_on(&self.patience) => {
+                    return Ok(Seen::Arrival(None));
+                }
+                None => {}
             }
         }
-        Ok(None)
     }
 
     #[cold]
     fn receive_slowly(
         &self,
-        mut core: MutexGuard<'_, Core>,
+        mut core: Guard<'_, Core>,
         wanted: &Wanted,
         arrival: Option<Arrival>,
         mut buffer: Option<&mut [u8]>,
@@ -230,37 +244,37 @@ impl Progress {
             Some(arrival) => engine.begin(link, arrival, wanted, sink),
             None => engine.post(link, wanted, sink),
         };
-        let mut lend = Lend {
+        let lend = Lend {
             read: None,
             write: buffer.as_deref_mut().map(|buffer| (id, buffer)),
         };
-        let waited = self.wait_for(&mut core, &mut lend, limit, |engine| engine.is_finished(id));
-        if waited.is_err() {
-            core.engine.withdraw_receive(id);
-            core.engine.detach(id);
-        }
-        let outcome = core.engine.take_finished(id);
-        self.leave(core);
-        waited?;
-        match outcome.unwrap_or(Err(Error::Cancelled))? {
+        match self.complete(core, id, lend, limit)? {
             Outcome::Received(completed) => Ok(completed.settle(buffer)),
             Outcome::Sent(_) => Err(Error::Cancelled),
         }
     }
 
-    /// Waits until the operation has finished and takes what came of it.
-    pub(crate) fn finish(&self, id: OpId, limit: Limit<'_>) -> Result<Result<Outcome>> {
-        let mut core = self.lock();
-        let waited = self.wait_for(&mut core, &mut Lend::nothing(), limit, |engine| {
-            engine.is_finished(id)
-        });
-        if waited.is_err() {
+    /// Waits until the operation has finished and takes what came of it; gives it up when its time is over.
+    pub(crate) fn finish(&self, id: OpId, limit: Limit<'_>) -> Result<Outcome> {
+        self.complete(self.lock(), id, Lend::nothing(), limit)
+    }
+
+    fn complete(
+        &self,
+        core: Guard<'_, Core>,
+        id: OpId,
+        lend: Lend<'_>,
+        limit: Limit<'_>,
+    ) -> Result<Outcome> {
+        let (mut core, waited) = self.wait_for(core, lend, limit, |engine| engine.is_finished(id));
+        // It may have finished in the very turn in which something else went wrong.
+        let outcome = core.engine.take_finished(id);
+        if outcome.is_none() {
             core.engine.withdraw_unfinished(id);
         }
-        let outcome = core.engine.take_finished(id);
         self.leave(core);
         waited?;
-        Ok(outcome.unwrap_or(Err(Error::Cancelled)))
+        outcome.unwrap_or(Err(Error::Cancelled))
     }
 
     /// Waits until `done` says so.
@@ -269,8 +283,7 @@ impl Progress {
         limit: Limit<'_>,
         done: impl FnMut(&mut Engine) -> bool,
     ) -> Result<()> {
-        let mut core = self.lock();
-        let waited = self.wait_for(&mut core, &mut Lend::nothing(), limit, done);
+        let (core, waited) = self.wait_for(self.lock(), Lend::nothing(), limit, done);
         self.leave(core);
         waited
     }
@@ -288,27 +301,26 @@ impl Progress {
     }
 
     /// The loop.
-    fn wait_for(
-        &self,
-        core: &mut MutexGuard<'_, Core>,
-        lend: &mut Lend<'_>,
+    fn wait_for<'a>(
+        &'a self,
+        mut core: Guard<'a, Core>,
+        mut lend: Lend<'_>,
         limit: Limit<'_>,
         mut done: impl FnMut(&mut Engine) -> bool,
-    ) -> Result<()> {
+    ) -> (Guard<'a, Core>, Result<()>) {
         let mut backoff = Backoff::new();
         let mut deadline = Deadline::new(limit);
         let mut turns = 0_u32;
         loop {
-            let moved = core.turn(lend)?;
-            if done(&mut core.engine) {
-                return Ok(());
-            }
-            if moved || turns == 0 {
-                // What came may be what another thread sleeps for.
-                self.alert(core.watched, core.dozing != 0);
-            }
+            let moved = match core.turn(&mut lend) {
+                _ if done(&mut core.engine) => return (core, Ok(())),
+                Err(error) => return (core, Err(error)),
+                Ok(moved) => moved,
+            };
+            // What came may be what another thread sleeps for; what came before this wait began as well.
+            self.alert(&core, moved || turns == 0);
             if self.somebody_knocks() {
-                MutexGuard::bump(core);
+                core = core.outside(|| ()).0;
             }
             let step = if moved {
                 backoff.reset();
@@ -320,59 +332,77 @@ impl Progress {
             if step == Step::Look && !turns.is_multiple_of(TURNS_PER_CHECK) {
                 continue;
             }
-            deadline.check(self.rank, limit)?;
-            if core.mourn()? {
-                self.alert(core.watched, core.dozing != 0);
+            match deadline.check(self.rank, limit).and_then(|()| core.mourn()) {
+                _ if done(&mut core.engine) => return (core, Ok(())),
+                Err(error) => return (core, Err(error)),
+                Ok(departed) => self.alert(&core, departed),
             }
-            if done(&mut core.engine) {
-                return Ok(());
-            }
-            self.rest(core, step, &deadline);
+            core = self.rest(core, step, &deadline);
         }
     }
 
-    /// Lets others run, or sleeps; without the lock.
-    fn rest(&self, core: &mut MutexGuard<'_, Core>, step: Step, deadline: &Deadline) {
-        match step {
-            Step::Look => return,
-            Step::Yield => return MutexGuard::unlocked(core, std::thread::yield_now),
-            Step::Sleep => {}
+    /// Lets others run, or sleeps; outside.
+    fn rest<'a>(
+        &'a self,
+        mut core: Guard<'a, Core>,
+        step: Step,
+        deadline: &Deadline,
+    ) -> Guard<'a, Core> {
+        if step == Step::Look {
+            return core;
+        }
+        let woken = core.engine.take_woken();
+        if step == Step::Yield || !woken.is_empty() {
+            let others_run = || {
+                woken.into_iter().for_each(Waker::wake);
+                std::thread::yield_now();
+            };
+            return core.outside(others_run).0;
         }
         let longest = self.patience.sleep.min(deadline.left());
         if core.watched {
             // The link watches rings for this thread, of which the one that sleeps does not know: it has to look again.
             self.sleeper.wake();
-            core.dozing += 1;
-            self.doze.wait_for(core, longest);
-            core.dozing -= 1;
+            core.sleeping += 1;
+            let alarms = self.doze.alarms();
+            core = core.outside(|| self.doze.wait(alarms, longest)).0;
+            core.sleeping -= 1;
         } else if core.link.prepare_sleep() {
+            core.sleeping += 1;
             core.watched = true;
-            MutexGuard::unlocked(core, || self.sleeper.sleep(longest));
+            core = core.outside(|| self.sleeper.sleep(longest)).0;
             core.watched = false;
+            core.sleeping -= 1;
         }
+        core
     }
 
-    /// Wakes the other threads that wait, to see whether it was for this.
+    /// Wakes the other threads that wait, if `stirred`: it may be for what they wait for.
     #[inline]
-    fn alert(&self, watched: bool, dozing: bool) {
-        if watched {
-            self.sleeper.wake();
+    fn alert(&self, core: &Core, stirred: bool) {
+        if stirred && core.sleeping != 0 {
+            self.wake_others(core.watched);
         }
-        if dozing {
-            self.doze.notify_all();
-        }
-    }
-
-    #[inline]
-    fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.try_lock().unwrap_or_else(|| self.knock())
     }
 
     #[cold]
-    fn knock(&self) -> MutexGuard<'_, Core> {
+    fn wake_others(&self, watched: bool) {
+        if watched {
+            self.sleeper.wake();
+        }
+        self.doze.ring();
+    }
+
+    #[inline]
+    fn lock(&self) -> Guard<'_, Core> {
+        self.core.try_enter().unwrap_or_else(|| self.knock())
+    }
+
+    #[cold]
+    fn knock(&self) -> Guard<'_, Core> {
         // Relaxed: the count is a request, not a promise; the lock orders everything else.
         self.knocking.fetch_add(1, Ordering::Relaxed);
-        let core = self.core.lock();
+        let core = self.core.enter();
         self.knocking.fetch_sub(1, Ordering::Relaxed);
         core
     }
@@ -383,10 +413,22 @@ impl Progress {
     }
 
     #[inline]
-    fn leave(&self, core: MutexGuard<'_, Core>) {
-        let (watched, dozing) = (core.watched, core.dozing != 0);
+    fn leave(&self, core: Guard<'_, Core>) {
+        if core.sleeping != 0 || core.engine.has_woken() {
+            self.leave_and_wake(core);
+        }
+    }
+
+    /// Wakers are the program's code, which may call right back: they run outside.
+    #[cold]
+    fn leave_and_wake(&self, mut core: Guard<'_, Core>) {
+        let (others_sleep, watched) = (core.sleeping != 0, core.watched);
+        let woken = core.engine.take_woken();
         drop(core);
-        self.alert(watched, dozing);
+        woken.into_iter().for_each(Waker::wake);
+        if others_sleep {
+            self.wake_others(watched);
+        }
     }
 }
 
@@ -469,6 +511,33 @@ impl Completed {
             buffer[..payload.len()].copy_from_slice(&payload);
         }
         self
+    }
+}
+
+/// Where the threads wait that do not sleep on the link's bell.
+#[derive(Debug, Default)]
+struct Doze {
+    alarms: Mutex<u64>,
+    alarm: Condvar,
+}
+
+impl Doze {
+    /// Alarms so far. Read inside, so that none that rings from now on is missed.
+    fn alarms(&self) -> u64 {
+        *self.alarms.lock()
+    }
+
+    /// Waits, outside, until an alarm beyond the first `heard` rings or `timeout` has passed.
+    fn wait(&self, heard: u64, timeout: Duration) {
+        let mut alarms = self.alarms.lock();
+        if *alarms == heard {
+            self.alarm.wait_for(&mut alarms, timeout);
+        }
+    }
+
+    fn ring(&self) {
+        *self.alarms.lock() += 1;
+        self.alarm.notify_all();
     }
 }
 

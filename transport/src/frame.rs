@@ -191,6 +191,36 @@ pub fn encode_block(header: &Header, block: Descriptor) -> Words {
     words
 }
 
+/// What a message that lies whole in its frame matches by, and its bytes; none for all other frames. The common case of
+/// [`decode`], for a receiver that is waiting for just this.
+#[must_use]
+#[inline]
+pub fn inline_message(words: &Words) -> Option<(Envelope, Inline)> {
+    let [_, _, kind, len, layout @ ..] = words[0].to_le_bytes();
+    if kind != EAGER {
+        return None;
+    }
+    let [context, tag] = halves(words[1]);
+    let envelope = Envelope::new(context, tag.cast_signed(), u32::from_le_bytes(layout));
+    Some((envelope, Inline::load(words, len)?))
+}
+
+/// What a message that lies in a block of its sender matches by, and where it is; none for all other frames.
+#[must_use]
+#[inline]
+pub fn block_message(words: &Words) -> Option<(Envelope, Descriptor)> {
+    let [_, _, kind, _, layout @ ..] = words[0].to_le_bytes();
+    if kind != EAGER_BLOCK {
+        return None;
+    }
+    let [context, tag] = halves(words[1]);
+    let envelope = Envelope::new(context, tag.cast_signed(), u32::from_le_bytes(layout));
+    let Content::Block(block) = block_at(words, 2) else {
+        return None;
+    };
+    Some((envelope, block))
+}
+
 /// Reads a frame; everything in it is checked that can be without knowing the sender's memory.
 ///
 /// # Errors
@@ -301,3 +331,6 @@ const WITHDRAW: u8 = 7;
 const ABORT: u8 = 8;
 const CREDIT: u8 = 9;
 const TYPE_NAME: u8 = 10;
+
+#[cfg(test)]
+pub(crate) mod tests;

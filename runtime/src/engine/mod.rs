@@ -29,12 +29,13 @@ mod stream;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use phalanx_transport::{Capabilities, Header, Link, Packet, Payload};
+use phalanx_shm::Words;
+use phalanx_transport::{Capabilities, Envelope, Header, Link, Packet, Payload, frame};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
 use crate::group::Members;
-use crate::matching::{Posted, Unexpected};
+use crate::matching::{Address, Posted, Unexpected};
 
 pub(crate) use depart::Departures;
 pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
@@ -113,6 +114,68 @@ impl Engine {
     /// Whether everything that this rank sent is out of its hands.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.is_quiet() && !self.operations.any_send()
+    }
+
+    /// Takes a message straight from its frame, if it is just what the caller is waiting for and no posted receive comes before: into
+    /// `buffer`, if there is one.
+    #[inline]
+    pub(crate) fn recognise(
+        &mut self,
+        link: &mut Link,
+        (from, words): (usize, &Words),
+        wanted: &Wanted,
+        buffer: Option<&mut [u8]>,
+    ) -> Result<Option<Completed>> {
+        if let Some((envelope, bytes)) = frame::inline_message(words) {
+            if !self.is_wanted(from, envelope, bytes.len(), wanted) {
+                return Ok(None);
+            }
+            self.peers.take(from, peers::cost(bytes.len()));
+            let payload = match buffer {
+                Some(buffer) => {
+                    bytes.copy_to(buffer);
+                    None
+                }
+                None => Some(Payload::Inline(bytes)),
+            };
+            return Ok(Some(Completed {
+                from,
+                tag: envelope.tag,
+                len: bytes.len(),
+                payload,
+            }));
+        }
+        let (Some((envelope, block)), Some(buffer)) = (frame::block_message(words), buffer) else {
+            return Ok(None);
+        };
+        let len = usize::try_from(block.len).unwrap_or(usize::MAX);
+        if !self.is_wanted(from, envelope, len, wanted) {
+            return Ok(None);
+        }
+        link.copy_out(from, block, buffer)?;
+        self.peers.take(from, peers::cost(len));
+        Ok(Some(Completed {
+            from,
+            tag: envelope.tag,
+            len,
+            payload: None,
+        }))
+    }
+
+    #[inline]
+    fn is_wanted(&self, from: usize, envelope: Envelope, len: usize, wanted: &Wanted) -> bool {
+        let address = Address {
+            context: envelope.context,
+            source: from as u32,
+            tag: envelope.tag,
+        };
+        let Expected {
+            layout, capacity, ..
+        } = wanted.expected;
+        self.posted.is_empty()
+            && wanted.pattern.fits(address)
+            && envelope.layout == layout
+            && len <= capacity
     }
 
     /// Takes one packet in. A message that no posted receive claims goes to `wanted`, the receive of the caller who is waiting right
@@ -268,6 +331,17 @@ impl Engine {
         if let Some(slot) = self.operations.get_mut(id) {
             slot.waker = Some(waker.clone());
         }
+    }
+
+    /// Whether futures have finished whose tasks do not know it yet.
+    #[inline]
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.operations.woken.is_empty()
+    }
+
+    /// The wakers of their tasks, to be called outside.
+    pub(crate) fn take_woken(&mut self) -> Vec<std::task::Waker> {
+        std::mem::take(&mut self.operations.woken)
     }
 
     fn finish(&mut self, id: OpId, result: Result<Outcome>) {
