@@ -257,6 +257,7 @@ impl Communicator {
     /// When a rank has gone or the time-out passed.
     pub fn duplicate(&self) -> Result<Self> {
         let (context, _) = self.agree([0, 0])?;
+        self.learn_group(context, &self.group);
         Ok(Self {
             context,
             ..self.clone()
@@ -298,8 +299,10 @@ impl Communicator {
             .iter()
             .filter_map(|&(_, member)| self.group.world_rank(member))
             .collect();
+        let group = Group::of(world_of);
+        self.learn_group(context, &group);
         Ok(Some(Self {
-            group: Group::of(world_of),
+            group,
             context,
             rank,
             ..self.clone()
@@ -497,6 +500,14 @@ impl Communicator {
         Self {
             context: self.context + 1,
             ..self.clone()
+        }
+    }
+
+    /// Lets the engine know whom a wildcard on `context` stands for.
+    fn learn_group(&self, context: u32, group: &Group) {
+        if let Group::Some(members) = group {
+            self.progress()
+                .enter(|core| core.engine.learn_group(context, members));
         }
     }
 

@@ -20,6 +20,13 @@ pub(crate) struct Members {
     local_of: FxHashMap<usize, usize>,
 }
 
+impl Members {
+    /// The members' numbers in the world.
+    pub(crate) fn world_ranks(&self) -> impl Iterator<Item = usize> + '_ {
+        self.world_of.iter().copied()
+    }
+}
+
 impl Group {
     /// The group whose rank k is the world's rank `world_of[k]`.
     pub(crate) fn of(world_of: Vec<usize>) -> Self {

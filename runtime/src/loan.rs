@@ -71,7 +71,8 @@ impl Communicator {
     }
 
     fn reserve<T>(&self, len: usize) -> Result<Buffer> {
-        let bytes = len.saturating_mul(size_of::<T>());
+        // No more than a slice can have; the pool refuses far less.
+        let bytes = len.saturating_mul(size_of::<T>()).min(isize::MAX as usize);
         self.progress().enter(|core| core.reserve(bytes))
     }
 }

@@ -69,6 +69,10 @@ impl Place {
     pub(crate) const NONE: Self = Self(NONE);
 }
 
+/// Where a message stands in the order of arrival.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turn(i64);
+
 impl<T> Posted<T> {
     pub(crate) fn new() -> Self {
         Self {
@@ -149,11 +153,11 @@ impl<T> Unexpected<T> {
         }
     }
 
-    /// Puts back the message that was taken last, ahead of all others.
-    pub(crate) fn restore(&mut self, address: Address, message: T) {
-        let index = self.lists.add_ahead((address, message));
+    /// Puts a message back to where it stood. Looks at those ahead of it: for rare events only.
+    pub(crate) fn restore(&mut self, address: Address, message: T, Turn(stamp): Turn) {
+        let index = self.lists.insert((address, message), stamp);
         for kind in (0..KINDS).filter(|&kind| self.indexed[kind]) {
-            self.lists.push_front(Key::new(kind, address), index);
+            self.lists.link_by_stamp(Key::new(kind, address), index);
         }
     }
 
@@ -168,6 +172,14 @@ impl<T> Unexpected<T> {
     pub(crate) fn take(&mut self, pattern: &Pattern) -> Option<(Address, T)> {
         let index = self.find(pattern)?;
         Some(self.remove(index))
+    }
+
+    /// As [`Self::take`], with what [`Self::restore`] needs to know.
+    pub(crate) fn extract(&mut self, pattern: &Pattern) -> Option<(Address, T, Turn)> {
+        let index = self.find(pattern)?;
+        let turn = Turn(self.lists.nodes[index].stamp);
+        let (address, message) = self.remove(index);
+        Some((address, message, turn))
     }
 
     /// Takes the first message for which `wanted` holds. Looks at all of them: for rare events only.
@@ -223,8 +235,11 @@ impl<T> Unexpected<T> {
 struct Lists<T> {
     nodes: Slab<Node<T>>,
     ends: FxHashMap<Key, Ends>,
-    /// Stamps given out so far at the back, and at the front.
-    stamps: (i64, i64),
+    /// Stamps given out so far.
+    stamps: i64,
+    /// How many links were looked at, to be counted by tests.
+    #[cfg(test)]
+    steps: std::cell::Cell<usize>,
 }
 
 #[derive(Debug)]
@@ -253,18 +268,15 @@ impl<T> Lists<T> {
         Self {
             nodes: Slab::new(),
             ends: FxHashMap::default(),
-            stamps: (0, 0),
+            stamps: 0,
+            #[cfg(test)]
+            steps: std::cell::Cell::default(),
         }
     }
 
     fn add(&mut self, value: T) -> usize {
-        self.stamps.0 += 1;
-        self.insert(value, self.stamps.0)
-    }
-
-    fn add_ahead(&mut self, value: T) -> usize {
-        self.stamps.1 -= 1;
-        self.insert(value, self.stamps.1)
+        self.stamps += 1;
+        self.insert(value, self.stamps)
     }
 
     fn insert(&mut self, value: T, stamp: i64) -> usize {
@@ -281,10 +293,12 @@ impl<T> Lists<T> {
     }
 
     fn front(&self, key: Key) -> Option<usize> {
+        self.step();
         self.ends.get(&key).map(|ends| ends.first)
     }
 
     fn push_back(&mut self, key: Key, index: usize) {
+        self.step();
         let kind = key.kind();
         let ends = self.ends.entry(key).or_insert(Ends {
             first: index,
@@ -303,30 +317,35 @@ impl<T> Lists<T> {
         };
     }
 
-    fn push_front(&mut self, key: Key, index: usize) {
+    /// Links a node where its stamp belongs.
+    fn link_by_stamp(&mut self, key: Key, index: usize) {
         let kind = key.kind();
-        let ends = self.ends.entry(key).or_insert(Ends {
-            first: index,
-            last: index,
-        });
-        let next = if ends.first == index {
-            NONE
+        let stamp = self.nodes[index].stamp;
+        let mut next = self.front(key).unwrap_or(NONE);
+        while next != NONE && self.nodes[next].stamp < stamp {
+            self.step();
+            next = self.nodes[next].links[kind].next;
+        }
+        if next == NONE {
+            self.push_back(key, index);
+            return;
+        }
+        let previous = std::mem::replace(&mut self.nodes[next].links[kind].previous, index);
+        if previous == NONE {
+            self.ends
+                .get_mut(&key)
+                .expect("a linked node has a list")
+                .first = index;
         } else {
-            ends.first
-        };
-        ends.first = index;
-        if next != NONE {
-            self.nodes[next].links[kind].previous = index;
+            self.nodes[previous].links[kind].next = index;
         }
         let node = &mut self.nodes[index];
         node.keys[kind] = Some(key);
-        node.links[kind] = Link {
-            previous: NONE,
-            next,
-        };
+        node.links[kind] = Link { previous, next };
     }
 
     fn unlink(&mut self, key: Key, index: usize) {
+        self.step();
         let kind = key.kind();
         let Link { previous, next } = self.nodes[index].links[kind];
         match (previous, next) {
@@ -353,6 +372,12 @@ impl<T> Lists<T> {
                 self.nodes[next].links[kind].previous = previous;
             }
         }
+    }
+
+    #[inline]
+    fn step(&self) {
+        #[cfg(test)]
+        self.steps.set(self.steps.get() + 1);
     }
 }
 
@@ -391,3 +416,6 @@ const EXACT: usize = 0;
 const ANY_SOURCE: usize = 1;
 const ANY_TAG: usize = 2;
 const KINDS: usize = 4;
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use bytemuck::Pod;
 use crate::communicator::{Communicator, Status, received, status};
 use crate::engine::{Arrival, Completed, Expected, Outcome, Sink, Wanted};
 use crate::error::{Error, Result};
-use crate::matching::Pattern;
+use crate::matching::{Pattern, Turn};
 use crate::message::{Message, Received};
 use crate::pattern::{Source, TagPattern};
 
@@ -134,18 +134,21 @@ impl Communicator {
     }
 
     fn extract(&self, pattern: &Pattern) -> Option<MatchedMessage> {
-        let arrival = self.progress().enter(|core| core.engine.extract(pattern))?;
+        let (arrival, turn) = self.progress().enter(|core| core.engine.extract(pattern))?;
         Some(MatchedMessage {
             communicator: self.clone(),
             arrival: Some(arrival),
+            turn,
         })
     }
 }
 
-/// A message that has been matched and waits to be received. Dropped unreceived, it goes back to the head of its line.
+/// A message that has been matched and waits to be received. Dropped unreceived, it goes back to where it stood in its line, or to a
+/// receive that was posted meanwhile.
 pub struct MatchedMessage {
     communicator: Communicator,
     arrival: Option<Arrival>,
+    turn: Turn,
 }
 
 impl MatchedMessage {
@@ -170,7 +173,7 @@ impl MatchedMessage {
     /// Receives it, to be read in place. Blocks while a large message is on its way.
     ///
     /// # Errors
-    /// When it is of another type (it then goes back to the head of its line), its bytes are invalid, its sender has gone, or the
+    /// When it is of another type (it then goes back to its place in line), its bytes are invalid, its sender has gone, or the
     /// time-out passed.
     pub fn recv<T: Message + ?Sized>(mut self) -> Result<Received<T>> {
         let completed = self.complete::<T>(None)?;
@@ -214,7 +217,7 @@ impl Drop for MatchedMessage {
         if let Some(arrival) = self.arrival.take() {
             self.communicator
                 .progress()
-                .enter(|core| core.engine.restore(arrival));
+                .enter(|core| core.restore(arrival, self.turn));
         }
     }
 }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use parking_lot::{Condvar, Mutex};
 use phalanx_shm::{Biased, Guard};
 use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
 
@@ -18,6 +19,7 @@ use crate::engine::{
     Source, Wanted,
 };
 use crate::error::{Error, Result, Timeout};
+use crate::matching::Turn;
 use crate::wait::{Backoff, Patience, Step};
 
 /// A rank's link and engine.
@@ -27,6 +29,7 @@ pub(crate) struct Progress {
     /// Threads that found the lock taken.
     knocking: AtomicUsize,
     sleeper: Sleeper,
+    doze: Doze,
     patience: Patience,
     rank: usize,
 }
@@ -37,7 +40,10 @@ pub(crate) struct Core {
     pub(crate) link: Link,
     pub(crate) engine: Engine,
     departures: Departures,
+    /// Threads that sleep or doze.
     sleeping: usize,
+    /// One of them sleeps on the link's bell: never more, so that waking it is not mistaken for waking another. The others doze.
+    watched: bool,
 }
 
 /// What a time-out says that was waited for.
@@ -67,11 +73,13 @@ impl Progress {
             engine,
             departures: Departures::default(),
             sleeping: 0,
+            watched: false,
         };
         Self {
             core: Biased::new(core),
             knocking: AtomicUsize::new(0),
             sleeper,
+            doze: Doze::default(),
             patience,
             rank,
         }
@@ -155,9 +163,21 @@ impl Progress {
                 self.leave(core);
                 Ok(landed)
             }
-            Ok(None) => self
-                .receive_slowly(core, wanted, arrival, Some(buffer), limit)
-                .map(|completed| completed.landed()),
+            Ok(None) => {
+                if let Some(Arrival {
+                    from,
+                    envelope,
+                    content: Arrived::Bytes(payload),
+                }) = &arrival
+                {
+                    buffer[..payload.len()].copy_from_slice(payload);
+                    self.leave(core);
+                    let (from, tag, len) = (*from, envelope.tag(), payload.len());
+                    return Ok(Landed { from, tag, len });
+                }
+                self.receive_slowly(core, wanted, arrival, Some(buffer), limit)
+                    .map(|completed| completed.landed())
+            }
             Err(error) => {
                 self.leave(core);
                 Err(error)
@@ -210,6 +230,7 @@ impl Progress {
             return Ok(None);
         }
         let mut backoff = Backoff::new();
+        let mut others = 0;
         loop {
             let mut packet = None;
             let mut words = [0; 8];
@@ -240,7 +261,8 @@ impl Progress {
             };
             let packet = packet.map_or_else(|| link.unpack(from, &words), Ok)?;
             *arrival = engine.handle(link, from, packet, Some(wanted))?;
-            if arrival.is_some() || !engine.is_quiet() {
+            others += 1;
+            if arrival.is_some() || !engine.is_quiet() || others == PACKETS_PER_LOOK {
                 return Ok(None);
             }
         }
@@ -312,9 +334,13 @@ impl Progress {
     /// One turn without waiting.
     pub(crate) fn turn(&self) -> Result<()> {
         let mut core = self.lock();
-        let moved = core.turn(&mut Lend::nothing());
+        let result = match core.turn(&mut Lend::nothing()) {
+            // Who only ever tests must learn of departures too.
+            Ok(false) => core.mourn(),
+            moved => moved,
+        };
         self.leave(core);
-        moved.map(|_| ())
+        result.map(|_| ())
     }
 
     /// The loop.
@@ -327,28 +353,32 @@ impl Progress {
     ) -> (Guard<'a, Core>, Result<()>) {
         let mut backoff = Backoff::new();
         let mut deadline = Deadline::new(limit);
+        let mut turns = 0_u32;
         loop {
-            match core.turn(&mut lend) {
+            let moved = match core.turn(&mut lend) {
                 _ if done(&mut core.engine) => return (core, Ok(())),
                 Err(error) => return (core, Err(error)),
-                Ok(true) => {
-                    backoff.reset();
-                    continue;
-                }
-                Ok(false) => {}
-            }
+                Ok(moved) => moved,
+            };
+            // What came may be what another thread sleeps for; what came before this wait began as well.
+            self.alert(&core, moved || turns == 0);
             if self.somebody_knocks() {
                 core = core.outside(|| ()).0;
             }
-            let step = backoff.next(&self.patience);
-            if step == Step::Look {
+            let step = if moved {
+                backoff.reset();
+                Step::Look
+            } else {
+                backoff.next(&self.patience)
+            };
+            turns = turns.wrapping_add(1);
+            if step == Step::Look && !turns.is_multiple_of(TURNS_PER_CHECK) {
                 continue;
             }
-            if let Err(error) = deadline.check(self.rank, limit).and_then(|()| core.mourn()) {
-                return (core, Err(error));
-            }
-            if done(&mut core.engine) {
-                return (core, Ok(()));
+            match deadline.check(self.rank, limit).and_then(|()| core.mourn()) {
+                _ if done(&mut core.engine) => return (core, Ok(())),
+                Err(error) => return (core, Err(error)),
+                Ok(departed) => self.alert(&core, departed),
             }
             core = self.rest(core, step, &deadline);
         }
@@ -361,6 +391,9 @@ impl Progress {
         step: Step,
         deadline: &Deadline,
     ) -> Guard<'a, Core> {
+        if step == Step::Look {
+            return core;
+        }
         let woken = core.engine.take_woken();
         if step == Step::Yield || !woken.is_empty() {
             let others_run = || {
@@ -369,14 +402,38 @@ impl Progress {
             };
             return core.outside(others_run).0;
         }
-        if !core.link.prepare_sleep() {
-            return core;
-        }
-        core.sleeping += 1;
         let longest = self.patience.sleep.min(deadline.left());
-        core = core.outside(|| self.sleeper.sleep(longest)).0;
-        core.sleeping -= 1;
+        if core.watched {
+            // The link watches rings for this thread, of which the one that sleeps does not know: it has to look again.
+            self.sleeper.wake();
+            core.sleeping += 1;
+            let alarms = self.doze.alarms();
+            core = core.outside(|| self.doze.wait(alarms, longest)).0;
+            core.sleeping -= 1;
+        } else if core.link.prepare_sleep() {
+            core.sleeping += 1;
+            core.watched = true;
+            core = core.outside(|| self.sleeper.sleep(longest)).0;
+            core.watched = false;
+            core.sleeping -= 1;
+        }
         core
+    }
+
+    /// Wakes the other threads that wait, if `stirred`: it may be for what they wait for.
+    #[inline]
+    fn alert(&self, core: &Core, stirred: bool) {
+        if stirred && core.sleeping != 0 {
+            self.wake_others(core.watched);
+        }
+    }
+
+    #[cold]
+    fn wake_others(&self, watched: bool) {
+        if watched {
+            self.sleeper.wake();
+        }
+        self.doze.ring();
     }
 
     #[inline]
@@ -408,11 +465,12 @@ impl Progress {
     /// Wakers are the program's code, which may call right back: they run outside.
     #[cold]
     fn leave_and_wake(&self, mut core: Guard<'_, Core>) {
-        let (others_sleep, woken) = (core.sleeping != 0, core.engine.take_woken());
+        let (others_sleep, watched) = (core.sleeping != 0, core.watched);
+        let woken = core.engine.take_woken();
         drop(core);
         woken.into_iter().for_each(Waker::wake);
         if others_sleep {
-            self.sleeper.wake();
+            self.wake_others(watched);
         }
     }
 }
@@ -440,6 +498,10 @@ impl Core {
         self.engine.submit(&mut self.link, send, len, source)
     }
 
+    pub(crate) fn restore(&mut self, arrival: Arrival, turn: Turn) {
+        self.engine.restore(&mut self.link, arrival, turn);
+    }
+
     pub(crate) fn receive_extracted(
         &mut self,
         arrival: Arrival,
@@ -465,11 +527,12 @@ impl Core {
     }
 
     /// Ends what waits for ranks that have departed, once all that they sent has been taken in.
+    /// Says whether anybody has.
     #[cold]
-    fn mourn(&mut self) -> Result<()> {
+    fn mourn(&mut self) -> Result<bool> {
         let news = self.departures.news(&self.link, &self.engine);
         if news.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         while let Some((from, packet)) = self.link.poll()? {
             self.engine.handle(&mut self.link, from, packet, None)?;
@@ -477,7 +540,7 @@ impl Core {
         for (peer, state) in news {
             self.engine.depart(&mut self.link, peer, state);
         }
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -499,6 +562,33 @@ impl Completed {
             buffer[..payload.len()].copy_from_slice(&payload);
         }
         self
+    }
+}
+
+/// Where the threads wait that do not sleep on the link's bell.
+#[derive(Debug, Default)]
+struct Doze {
+    alarms: Mutex<u64>,
+    alarm: Condvar,
+}
+
+impl Doze {
+    /// Alarms so far. Read inside, so that none that rings from now on is missed.
+    fn alarms(&self) -> u64 {
+        *self.alarms.lock()
+    }
+
+    /// Waits, outside, until an alarm beyond the first `heard` rings or `timeout` has passed.
+    fn wait(&self, heard: u64, timeout: Duration) {
+        let mut alarms = self.alarms.lock();
+        if *alarms == heard {
+            self.alarm.wait_for(&mut alarms, timeout);
+        }
+    }
+
+    fn ring(&self) {
+        *self.alarms.lock() += 1;
+        self.alarm.notify_all();
     }
 }
 
@@ -543,3 +633,9 @@ impl Deadline {
 
 /// Packets taken in before what they made possible is done.
 const PACKETS_PER_TURN: usize = 16;
+
+/// Packets for others that a receive takes in before it lets other threads in and looks at the clock.
+const PACKETS_PER_LOOK: usize = 64;
+
+/// Turns after which a wait looks at the clock and at who departed, even if something moves all the time.
+const TURNS_PER_CHECK: u32 = 64;

@@ -281,7 +281,7 @@ pub fn wait_any<T>(requests: &mut Vec<Request<T>>) -> Result<(usize, T)> {
 /// at the time of the call and their results. Nothing when there is no request.
 ///
 /// # Errors
-/// The first error among those that finished; [`Error::Timeout`].
+/// The first error among those that finished, whose results are then lost; those that have not finished stay. [`Error::Timeout`].
 pub fn wait_some<T>(requests: &mut Vec<Request<T>>) -> Result<Vec<(usize, T)>> {
     if await_one(requests)?.is_none() {
         return Ok(Vec::new());
@@ -290,12 +290,15 @@ pub fn wait_some<T>(requests: &mut Vec<Request<T>>) -> Result<Vec<(usize, T)>> {
     let mut finished = Vec::new();
     for (index, request) in all.into_iter().enumerate() {
         if request.is_finished() {
-            finished.push((index, request.wait()?));
+            finished.push((index, request));
         } else {
             requests.push(request);
         }
     }
-    Ok(finished)
+    finished
+        .into_iter()
+        .map(|(index, request)| Ok((index, request.wait()?)))
+        .collect()
 }
 
 /// The results of all `requests` if all have finished; otherwise none, and the requests stay. Never waits.

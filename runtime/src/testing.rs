@@ -52,7 +52,6 @@ pub fn run<R: Send>(ranks: usize, rank: impl Fn(&World) -> Result<R> + Sync) -> 
 pub struct Job {
     ranks: usize,
     config: Arc<Config>,
-    arena_bytes: u64,
     inproc: Option<InprocSettings>,
 }
 
@@ -62,7 +61,6 @@ impl Job {
         Self {
             ranks,
             config: Arc::new(Config::default()),
-            arena_bytes: 1 << 30,
             inproc: None,
         }
     }
@@ -88,9 +86,11 @@ impl Job {
     /// As [`run`].
     pub fn run<R: Send>(&self, rank: impl Fn(&World) -> Result<R> + Sync) -> Vec<R> {
         let Some(settings) = &self.inproc else {
+            let share = ADDRESS_SPACE / self.ranks.max(1) as u64;
+            let arena = self.config.memory().arena;
             let shape = Shape {
                 ranks: self.ranks,
-                arena_bytes: self.arena_bytes,
+                arena_bytes: arena.unwrap_or_else(|| share.clamp(LEAST_ARENA, MOST_ARENA)),
             };
             let segment = Segment::within_process(&shape).unwrap_or_else(|error| panic!("{error}"));
             let segment = Arc::new(segment);
@@ -138,6 +138,11 @@ impl Job {
         run_threads(self.ranks, join, rank)
     }
 }
+
+/// Arenas on the heap count against what the kernel is willing to promise, although they are hardly used.
+const ADDRESS_SPACE: u64 = 4 << 30;
+const LEAST_ARENA: u64 = 32 << 20;
+const MOST_ARENA: u64 = 1 << 30;
 
 /// Runs one rank per thread; the first failure by rank is passed on.
 fn run_threads<R: Send>(

@@ -1,11 +1,14 @@
 //! What the departure of a rank ends: all that needs it, and nothing else.
 
+use std::sync::Weak;
+
 use phalanx_transport::{Link, PeerState, Transport};
 
 use crate::error::Error;
 
 use super::Engine;
 use super::operation::{OpId, ReceiveStage, SendStage, Sink, State};
+use super::receive::Wanted;
 
 /// How departed ranks are told apart from those that only were slow: by what is written, never by a clock.
 #[derive(Debug, Default)]
@@ -38,12 +41,14 @@ impl Departures {
 impl Engine {
     /// Ends what needs a rank that has gone.
     pub(crate) fn depart(&mut self, link: &mut Link, peer: usize, state: PeerState) {
-        self.end_unmatched_sends(peer);
         if state == PeerState::Leaving {
+            self.end_unmatched_sends(peer);
             self.peers.stop(peer);
             return;
         }
+        // Before the sends end, so that they say how the peer went.
         self.peers.depart(peer, state);
+        self.end_unmatched_sends(peer);
         link.forget(peer);
         // A request of the departed can no longer be answered. Whole messages stay.
         while self
@@ -71,6 +76,27 @@ impl Engine {
             if let Some(error) = self.nobody_will_send(&wanted) {
                 self.posted.withdraw(place);
                 self.finish(id, Err(error));
+            }
+        }
+    }
+
+    /// Why a receive that finds nothing will never find anything.
+    pub(crate) fn nobody_will_send(&self, wanted: &Wanted) -> Option<Error> {
+        const DOING: &str = "it sent the message that is waited for";
+        match wanted.pattern.source {
+            Some(source) => self.gone(source as usize, DOING),
+            None if self.peers.all_are_here() => None,
+            None => {
+                let members = self.groups.get(&wanted.pattern.context);
+                match members.and_then(Weak::upgrade) {
+                    Some(members) => {
+                        self.peers
+                            .nobody_left(self.rank, members.world_ranks(), DOING)
+                    }
+                    None => self
+                        .peers
+                        .nobody_left(self.rank, 0..self.peers.len(), DOING),
+                }
             }
         }
     }
@@ -104,9 +130,7 @@ impl Engine {
 /// Whether an operation cannot go on without `peer`.
 fn needs(operation: &State, peer: usize) -> bool {
     match operation {
-        State::Sending(sending) => {
-            sending.peer == peer && !matches!(sending.stage, SendStage::Withdrawn)
-        }
+        State::Sending(sending) => sending.peer == peer,
         State::Receiving(receiving) => match &receiving.stage {
             ReceiveStage::Posted(_) => false,
             // Parts that have all arrived, or memory that is still mapped, need nobody.

@@ -27,12 +27,14 @@ mod send;
 mod stream;
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Weak};
 
 use phalanx_shm::{InSlot, Words};
 use phalanx_transport::{Capabilities, Envelope, Header, InFrame, Link, Packet, Payload, frame};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
+use crate::group::Members;
 use crate::matching::{Address, Posted, Unexpected};
 
 pub(crate) use depart::Departures;
@@ -79,6 +81,10 @@ pub(crate) struct Engine {
     loopback: VecDeque<Packet>,
     /// Names of types, as their senders announced them.
     names: FxHashMap<u32, String>,
+    /// Members of the communicators that are not the whole world, by context.
+    groups: FxHashMap<u32, Weak<Members>>,
+    /// Turns in which the first of the streams could not go on.
+    stalled: u32,
 }
 
 impl Engine {
@@ -99,7 +105,15 @@ impl Engine {
             streaming: VecDeque::new(),
             loopback: VecDeque::new(),
             names: FxHashMap::default(),
+            groups: FxHashMap::default(),
+            stalled: 0,
         }
+    }
+
+    /// Remembers whom a wildcard of `context` stands for.
+    pub(crate) fn learn_group(&mut self, context: u32, members: &Arc<Members>) {
+        self.groups.retain(|_, members| members.strong_count() != 0);
+        self.groups.insert(context, Arc::downgrade(members));
     }
 
     /// Whether nothing waits to be sent: then a receiver need only look at the link.
@@ -248,15 +262,11 @@ impl Engine {
         arrival: Arrival,
         wanted: Option<&Wanted>,
     ) -> Result<Option<Arrival>> {
-        let address = arrival.address();
-        if !self.posted.is_empty()
-            && let Some(id) = self.posted.take(address)
-        {
-            self.satisfy(link, id, arrival)?;
+        let Some(arrival) = self.offer(link, arrival) else {
             return Ok(None);
-        }
+        };
         if let Some(wanted) = wanted
-            && wanted.pattern.fits(address)
+            && wanted.pattern.fits(arrival.address())
         {
             if let Err(error) = self.check(&wanted.expected, &arrival) {
                 self.keep(arrival);

@@ -24,6 +24,8 @@ pub(super) struct Peers {
     busy: VecDeque<usize>,
     /// Eager bytes that a receiver keeps for one sender.
     limit: u64,
+    /// How many have gone.
+    departed: usize,
 }
 
 /// One peer.
@@ -68,6 +70,7 @@ impl Peers {
             all: (0..size).map(peer).collect(),
             busy: VecDeque::new(),
             limit,
+            departed: 0,
         }
     }
 
@@ -135,6 +138,7 @@ impl Peers {
 
     pub(super) fn depart(&mut self, peer: usize, state: PeerState) {
         let entry = &mut self.all[peer];
+        self.departed += usize::from(entry.gone.is_none());
         entry.gone = Some(state);
         entry.control.clear();
         entry.sends.clear();
@@ -169,16 +173,28 @@ impl Peers {
         self.all[peer].gone.is_some()
     }
 
-    pub(super) fn all_others_gone(&self, rank: usize) -> bool {
-        self.all.len() > 1 && (0..self.all.len()).all(|peer| peer == rank || self.has_gone(peer))
+    pub(super) fn all_are_here(&self) -> bool {
+        self.departed == 0
     }
 
-    pub(super) fn first_dead(&self, doing: &'static str) -> Option<Error> {
-        let dead = self
-            .all
-            .iter()
-            .position(|peer| matches!(peer.gone, Some(PeerState::Dead(_))))?;
-        self.gone(dead, doing)
+    /// Why nothing comes from `members`, of which `rank` is this rank: one of them died, or all have left.
+    pub(super) fn nobody_left(
+        &self,
+        rank: usize,
+        members: impl Iterator<Item = usize>,
+        doing: &'static str,
+    ) -> Option<Error> {
+        let mut left = None;
+        let mut present = false;
+        for peer in members.filter(|&peer| peer != rank) {
+            match self.all[peer].gone {
+                Some(PeerState::Dead(_)) => return self.gone(peer, doing),
+                Some(_) => left = left.or(Some(peer)),
+                None => present = true,
+            }
+        }
+        left.filter(|_| !present)
+            .and_then(|peer| self.gone(peer, doing))
     }
 
     pub(super) fn gone(&self, peer: usize, doing: &'static str) -> Option<Error> {

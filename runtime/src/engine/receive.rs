@@ -3,7 +3,7 @@
 use phalanx_transport::{AlignedBytes, Envelope, Link, Payload};
 
 use crate::error::{Error, Result, Truncated, TypeMismatch};
-use crate::matching::{Address, Pattern};
+use crate::matching::{Address, Pattern, Turn};
 
 use super::operation::{Moving, OpId, Outcome, ReceiveStage, Receiving, Sink, State};
 use super::{Engine, peers};
@@ -170,15 +170,17 @@ impl Engine {
     }
 
     /// Takes the first waiting message that fits, whatever it is.
-    pub(crate) fn extract(&mut self, pattern: &Pattern) -> Option<Arrival> {
-        let (address, kept) = self.unexpected.take(pattern)?;
-        Some(Arrival::from_kept(address, kept))
+    pub(crate) fn extract(&mut self, pattern: &Pattern) -> Option<(Arrival, Turn)> {
+        let (address, kept, turn) = self.unexpected.extract(pattern)?;
+        Some((Arrival::from_kept(address, kept), turn))
     }
 
-    /// Puts a message that [`Self::extract`] took back to the head of its line.
-    pub(crate) fn restore(&mut self, arrival: Arrival) {
-        self.unexpected
-            .restore(arrival.address(), arrival.into_kept());
+    /// Puts a message that [`Self::extract`] took back: to a receive that was posted meanwhile, or to where it stood.
+    pub(crate) fn restore(&mut self, link: &mut Link, arrival: Arrival, turn: Turn) {
+        if let Some(arrival) = self.offer(link, arrival) {
+            self.unexpected
+                .restore(arrival.address(), arrival.into_kept(), turn);
+        }
     }
 
     /// Hands an extracted message to a receive; it comes back with the error if it is not what the receive expects.
@@ -241,20 +243,27 @@ impl Engine {
         id
     }
 
-    /// Gives a message to the posted receive that matched it.
-    pub(super) fn satisfy(&mut self, link: &mut Link, id: OpId, arrival: Arrival) -> Result<()> {
-        let Some(State::Receiving(receiving)) = self.operations.take_state(id) else {
-            self.keep(arrival);
-            return Ok(());
-        };
-        if let Err(error) = self.check(&receiving.wanted.expected, &arrival) {
-            self.keep(arrival);
-            self.finish(id, Err(error));
-            return Ok(());
+    /// Gives a message to the first posted receive that fits and can take it. One that cannot, because the message is of another
+    /// type or too long, ends with an error; the message comes back if no receive is left.
+    #[inline]
+    pub(super) fn offer(&mut self, link: &mut Link, arrival: Arrival) -> Option<Arrival> {
+        if self.posted.is_empty() {
+            return Some(arrival);
         }
-        self.count_taken(&arrival);
-        self.begin_as(link, id, arrival, receiving);
-        Ok(())
+        let address = arrival.address();
+        while let Some(id) = self.posted.take(address) {
+            let Some(State::Receiving(receiving)) = self.operations.take_state(id) else {
+                continue;
+            };
+            if let Err(error) = self.check(&receiving.wanted.expected, &arrival) {
+                self.finish(id, Err(error));
+                continue;
+            }
+            self.count_taken(&arrival);
+            self.begin_as(link, id, arrival, receiving);
+            return None;
+        }
+        Some(arrival)
     }
 
     fn begin_as(&mut self, link: &mut Link, id: OpId, arrival: Arrival, mut receiving: Receiving) {
@@ -401,20 +410,6 @@ impl Engine {
             && arrival.from != self.rank
         {
             self.peers.take(arrival.from, peers::cost(payload.len()));
-        }
-    }
-
-    /// Why a receive that finds nothing will never find anything.
-    pub(crate) fn nobody_will_send(&self, wanted: &Wanted) -> Option<Error> {
-        const DOING: &str = "it sent the message that is waited for";
-        match wanted.pattern.source {
-            Some(source) => self.gone(source as usize, DOING),
-            None => self.peers.first_dead(DOING).or_else(|| {
-                let alone = self.peers.all_others_gone(self.rank);
-                alone
-                    .then(|| self.gone((self.rank + 1) % self.peers.len(), DOING))
-                    .flatten()
-            }),
         }
     }
 }

@@ -296,11 +296,14 @@ impl Engine {
                 };
                 self.streaming.push_back(id);
             }
-            _ => {
-                // Taken back meanwhile.
+            Some(sending)
+                if sending.peer == from && matches!(sending.stage, SendStage::Withdrawn) =>
+            {
                 self.operations.remove(id);
                 self.post_control(from, Header::Abort { receive });
             }
+            // Over for another reason, of which its owner still has to learn.
+            _ => self.post_control(from, Header::Abort { receive }),
         }
     }
 

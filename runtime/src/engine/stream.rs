@@ -13,12 +13,20 @@ impl Engine {
     pub(super) fn stream(&mut self, link: &mut Link, lend: &Lend<'_>) -> Result<bool> {
         let mut moved = false;
         let mut index = 0;
+        self.stalled = self.stalled.saturating_add(1);
         while let Some(&id) = self.streaming.get(index) {
-            match self.stream_one(link, id, lend, &mut moved)? {
-                // The next in line starts only when this one is out, so that each message is done as early as it can be.
-                Progress::Blocked => return Ok(moved),
+            let mut stepped = false;
+            let progress = self.stream_one(link, id, lend, &mut stepped)?;
+            moved |= stepped;
+            if stepped && index == 0 {
+                self.stalled = 0;
+            }
+            match progress {
+                // The next in line starts only when this one is out, so that each message is done as early as it can be, unless
+                // its receiver has looked away.
+                Progress::Blocked if self.stalled < PATIENCE => break,
                 // Its bytes are with a caller who is not here; others need not wait for it.
-                Progress::OutOfReach => index += 1,
+                Progress::Blocked | Progress::OutOfReach => index += 1,
                 Progress::Finished => {
                     self.streaming.remove(index);
                 }
@@ -54,7 +62,13 @@ impl Engine {
                 None if peer == rank => {
                     Some(Buffer::Heap(phalanx_transport::AlignedBytes::zeroed(len)))
                 }
-                None => link.reserve_chunk()?,
+                None => match link.reserve_chunk()? {
+                    // All chunks may lie in the rings of receivers that have looked away, or left.
+                    None if self.stalled >= PATIENCE => {
+                        link.reserve(SPARE_PART.min(len - position)).ok()
+                    }
+                    chunk => chunk,
+                },
             }) else {
                 return Ok(Progress::Blocked);
             };
@@ -297,6 +311,12 @@ impl Engine {
         self.finish(id, Ok(Outcome::Received(completed)));
     }
 }
+
+/// Turns without progress after which a receiver counts as looking away: fewer than a wait makes before it sleeps.
+const PATIENCE: u32 = 32;
+
+/// Bytes of a part when there is no chunk: at most a ring full of them is under way.
+const SPARE_PART: usize = 32 << 10;
 
 /// How a stream stands.
 enum Progress {

@@ -1,0 +1,87 @@
+//! Large messages side by side: none waits for one that cannot go on.
+
+use std::sync::Barrier;
+
+use phalanx_runtime::config::Config;
+
+use crate::harness::{content, run, tiny};
+
+const LARGE: usize = 4 << 20;
+
+#[test]
+fn large_messages_of_every_kind_arrive() {
+    for config in [Config::default(), tiny()] {
+        run(3, &config, |world| {
+            let (left, right) = ((world.rank() + 2) % 3, (world.rank() + 1) % 3);
+            let sent = world.isend(right, 0, content(0, LARGE + 1))?;
+            let mut shared = world.shared_vec::<u8>(LARGE)?;
+            shared.extend_from_slice(&content(1, LARGE))?;
+            let exposed = world.isend(left, 1, shared)?;
+            let mut buffer = vec![0_u8; LARGE];
+            assert_eq!(world.recv_into(right, 1, &mut buffer)?.len(), LARGE);
+            assert!(buffer == content(1, LARGE));
+            let got = world.recv::<[u8]>(left, 0)?;
+            assert!(*got == content(0, LARGE + 1)[..]);
+            assert_eq!(sent.wait()?.len(), LARGE + 1);
+            assert_eq!(exposed.wait()?.len(), LARGE);
+            let archive = world.isend(right, 2, "y".repeat(LARGE))?;
+            assert_eq!(world.recv::<String>(left, 2)?.len(), LARGE);
+            archive.wait()?;
+            Ok(())
+        });
+    }
+}
+
+/// A receiver that has accepted a message and then computes for long must not keep its sender from serving others.
+#[test]
+fn a_receiver_that_looks_away_does_not_stall_others() {
+    for config in [Config::default(), tiny()] {
+        let (accepted, served) = (Barrier::new(2), Barrier::new(2));
+        run(3, &config, |world| {
+            match world.rank() {
+                0 => {
+                    let stalled = world.isend(1, 0, content(0, LARGE))?;
+                    accepted.wait();
+                    world.send(2, 0, &content(1, LARGE)[..])?;
+                    stalled.wait()?;
+                }
+                1 => {
+                    world.probe(0, 0)?;
+                    let mut got = world.irecv::<[u8]>(0, 0)?;
+                    assert!(got.test()?.is_none());
+                    accepted.wait();
+                    // Computes until rank 2 has been served.
+                    served.wait();
+                    assert!(*got.wait()? == content(0, LARGE)[..]);
+                }
+                _ => {
+                    assert!(*world.recv::<[u8]>(0, 0)? == content(1, LARGE)[..]);
+                    served.wait();
+                }
+            }
+            Ok(())
+        });
+    }
+}
+
+#[test]
+fn everyone_streams_to_everyone() {
+    for config in [Config::default(), tiny()] {
+        run(4, &config, |world| {
+            let peers = || (0..4).filter(|&peer| peer != world.rank());
+            let len = 200_000;
+            let sends: Vec<_> = peers()
+                .map(|peer| world.isend(peer, 0, content(world.rank(), len)))
+                .collect::<Result<_, _>>()?;
+            for peer in peers() {
+                let mut buffer = vec![0_u8; len];
+                world.recv_into(peer, 0, &mut buffer)?;
+                assert!(buffer == content(peer, len));
+            }
+            for send in sends {
+                send.wait()?;
+            }
+            Ok(())
+        });
+    }
+}
