@@ -75,13 +75,14 @@ struct Oracle {
     borrowers: Vec<Arc<Lending>>,
     held: Vec<(BlockMut, u8)>,
     loans: Vec<(usize, Borrowed, u8)>,
+    lost: Vec<(usize, Borrowed, u8)>,
     dead: [bool; RANKS],
     stamps: u8,
 }
 
 impl Oracle {
     fn new() -> Self {
-        let segment = segment(512 << 20);
+        let segment = segment(64 << 20);
         Self {
             pool: Pool::new(&segment, 0, PoolSettings::default()),
             borrowers: (0..RANKS)
@@ -89,6 +90,7 @@ impl Oracle {
                 .collect(),
             held: Vec::new(),
             loans: Vec::new(),
+            lost: Vec::new(),
             dead: [false; RANKS],
             stamps: 0,
         }
@@ -118,9 +120,8 @@ impl Oracle {
                     self.pool.reclaim(rank) >= lost.len(),
                     "reclaimed less than was lent"
                 );
-                // The dead return nothing.
-                lost.into_iter()
-                    .for_each(|(_, block, _)| std::mem::forget(block));
+                // The dead return nothing; dropped with the oracle, when nobody looks any more.
+                self.lost.extend(lost);
             }
             Step::Collect => self.pool.collect().unwrap(),
             _ => {}
@@ -128,7 +129,11 @@ impl Oracle {
     }
 
     fn take(&mut self, len: usize) {
-        let mut block = self.pool.take(len).unwrap();
+        let mut block = match self.pool.take(len) {
+            Ok(block) => block,
+            Err(PoolError::Arena { .. }) => return,
+            Err(error) => panic!("{error}"),
+        };
         assert_eq!(block.len(), len);
         let new = block.as_ptr_range();
         let others = self.held.iter().map(|(block, _)| block.as_ptr_range());
