@@ -68,3 +68,26 @@ pub mod prelude {
 pub mod __private {
     pub use phalanx_runtime::message::{Message, Schema, SendBuffer, join, rkyv, text};
 }
+
+/// The Rust snippets of the documents, which have to compile and run.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../README.md")]
+    mod readme {}
+    #[doc = include_str!("../ARCHITECTURE.md")]
+    mod architecture {}
+    #[doc = include_str!("../CONTRIBUTING.md")]
+    mod contributing {}
+    #[doc = include_str!("../docs/coming-from-mpi.md")]
+    mod coming_from_mpi {}
+    #[doc = include_str!("../docs/configuration.md")]
+    mod configuration {}
+    #[doc = include_str!("../docs/running.md")]
+    mod running {}
+    #[doc = include_str!("../docs/design/frames.md")]
+    mod frames {}
+    #[doc = include_str!("../docs/design/matching.md")]
+    mod matching {}
+    #[doc = include_str!("../docs/design/shm-layout.md")]
+    mod shm_layout {}
+}
