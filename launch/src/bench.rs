@@ -47,8 +47,15 @@ fn measure(arguments: &BenchArguments) -> anyhow::Result<Ending> {
         processors: allowed_processors()?,
     };
     let mut display = Display::new(&tasks, io::stdout(), json.transpose()?);
+    let started = Instant::now();
+    let total: Duration = tasks.iter().map(|task| task.budget).sum();
+    let mut planned = total;
     for mut task in tasks {
         display.begin(&task)?;
+        let left = total.saturating_sub(started.elapsed());
+        let share = task.budget;
+        task.budget = paced(share, planned, left);
+        planned -= share;
         let ending = match task.test {
             Test::Startup => runner.start_up(&task, &mut display)?,
             _ => runner.job(&mut task, &mut display)?,
@@ -128,6 +135,16 @@ impl Runner {
     }
 }
 
+/// The time for a task whose share of what is still `planned` is `share`, when `left` is left of it: a busy machine takes longer over
+/// the first tasks, and the others give way.
+fn paced(share: Duration, planned: Duration, left: Duration) -> Duration {
+    if left < planned {
+        share.mul_f64(left.div_duration_f64(planned))
+    } else {
+        share
+    }
+}
+
 fn as_rank(task: &Task) -> [String; 3] {
     [
         "bench".to_owned(),
@@ -145,3 +162,20 @@ fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const FEWEST_RUNS: usize = 5;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_late_makes_the_rest_shorter() {
+        let seconds = Duration::from_secs;
+        assert_eq!(paced(seconds(4), seconds(10), seconds(10)), seconds(4));
+        assert_eq!(paced(seconds(4), seconds(10), seconds(12)), seconds(4));
+        assert_eq!(paced(seconds(4), seconds(10), seconds(5)), seconds(2));
+        assert_eq!(
+            paced(seconds(4), seconds(10), Duration::ZERO),
+            Duration::ZERO
+        );
+    }
+}
