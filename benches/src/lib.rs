@@ -1,1 +1,33 @@
-//! Skeleton.
+//! What `phalanx bench` measures, and how it says so.
+//!
+//! ```text
+//!   launcher                                   ranks of one job
+//!   Selection --> Task, Task, ..  --- argument --->  rank(task): Leader, Follower
+//!   Display   <------------------ pipe, a line each event ---|
+//!      |--> table on standard output, bar on standard error, file of JSON lines
+//! ```
+//! The launcher starts the jobs; this crate decides what they do and never starts a process. Rank 0 leads: it tells the others what
+//! comes, measures, and reports. Every sample stands between two probes of the floor (a raw cache line between the same two cores),
+//! and ratios are taken sample by sample, because cores of a virtual machine move.
+#![forbid(unsafe_code)]
+
+mod display;
+mod floor;
+mod leader;
+mod machine;
+mod rank;
+mod record;
+mod report;
+mod selection;
+mod statistics;
+mod table;
+mod task;
+mod workload;
+
+pub use display::Display;
+pub use rank::rank;
+pub use record::{Record, Row};
+pub use report::Event;
+pub use selection::Selection;
+pub use statistics::Summary;
+pub use task::{Cores, Mode, Task, Test, Transport};

@@ -6,7 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use phalanx::config::{parse_size, show_size};
+use phalanx_bench::{Selection, Test, Transport};
 use phalanx_launch::{Plan, Program};
 use phalanx_wireup::environment;
 
@@ -28,6 +31,11 @@ pub(crate) enum Command {
     /// The exit code is that of the first rank that fails, 128 and the signal if it was killed; 124 after the time limit,
     /// 126 or 127 if the program cannot be executed or found, 125 if the launcher itself fails.
     Run(RunArguments),
+    /// Measure this machine: latency, bandwidth and message rate, beside the floor
+    ///
+    /// Without arguments everything is measured, in about a minute. The floor is what a cache line takes between the cores of the two
+    /// ranks, probed before and after every sample. Method: benches/README.md.
+    Bench(BenchArguments),
 }
 
 /// `phalanx run`.
@@ -51,6 +59,51 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     first: Part,
+}
+
+/// `phalanx bench`.
+#[derive(Args, Debug)]
+pub(crate) struct BenchArguments {
+    /// What to measure; everything unless named
+    #[arg(value_name = "TEST", value_parser = test())]
+    tests: Vec<Test>,
+
+    /// Over what
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "shm", value_parser = transport())]
+    transport: Vec<Transport>,
+
+    /// How many ranks the job has; two of them measure, the others sleep
+    #[arg(short = 'n', long = "ranks", value_name = "RANKS", default_value_t = 2, value_parser = at_least_two)]
+    ranks: usize,
+
+    /// Bytes of the messages, such as 8,1K,64K,1M
+    #[arg(long, value_delimiter = ',', value_name = "SIZE", value_parser = message_size)]
+    sizes: Vec<usize>,
+
+    /// Take few samples: everything ends within 20 s
+    #[arg(long)]
+    quick: bool,
+
+    /// Write an object for each row to this file, a line each
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+
+    /// Be a rank of a measurement: how this command starts itself
+    #[arg(long, hide = true, value_name = "TASK", exclusive = true)]
+    pub(crate) as_rank: Option<String>,
+}
+
+impl BenchArguments {
+    /// What the arguments ask for.
+    pub(crate) fn selection(&self) -> Selection {
+        Selection::new(
+            self.tests.clone(),
+            self.ranks,
+            self.sizes.clone(),
+            self.quick,
+        )
+        .transports(self.transport.clone())
+    }
 }
 
 /// Ranks of one program: what stands between colons.
@@ -135,6 +188,38 @@ fn after_colon(part: &[OsString], error: &clap::Error) -> anyhow::Error {
     )
 }
 
+fn test() -> impl TypedValueParser<Value = Test> {
+    PossibleValuesParser::new(Test::ALL.map(Test::name)).map(|name| {
+        let named = Test::ALL.into_iter().find(|test| test.name() == name);
+        named.expect("only names of tests are possible")
+    })
+}
+
+fn transport() -> impl TypedValueParser<Value = Transport> {
+    PossibleValuesParser::new(Transport::ALL.map(Transport::name)).map(|name| {
+        let named = Transport::ALL
+            .into_iter()
+            .find(|transport| transport.name() == name);
+        named.expect("only names of transports are possible")
+    })
+}
+
+fn at_least_two(text: &str) -> Result<usize, String> {
+    let ranks = text.parse().ok().filter(|&ranks| ranks >= 2);
+    ranks.ok_or_else(|| "a measurement needs 2 ranks or more".to_owned())
+}
+
+fn message_size(text: &str) -> Result<usize, String> {
+    let bytes = parse_size(text).map_err(|error| error.to_string())?;
+    let bytes = usize::try_from(bytes)
+        .ok()
+        .filter(|&bytes| bytes <= LARGEST);
+    bytes.ok_or_else(|| format!("messages are measured up to {}", show_size(LARGEST as u64)))
+}
+
+/// 64 loans of this size are in flight at a time.
+const LARGEST: usize = 1 << 30;
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().filter(|&seconds| seconds > 0.0);
     let limit = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -149,9 +234,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
-        let Command::Run(run) =
-            Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?.command;
-        run.plan()
+        let cli = Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?;
+        match cli.command {
+            Command::Run(run) => run.plan(),
+            Command::Bench(_) => unreachable!("the word is run"),
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The command `phalanx`: parse, plan, run, and say how it went.
 #![forbid(unsafe_code)]
 
+mod bench;
 mod cli;
 mod run;
 
@@ -13,6 +14,7 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Bench(arguments) => bench::bench(&arguments),
     };
     code.into()
 }

@@ -44,7 +44,8 @@ fn job(arguments: RunArguments) -> anyhow::Result<Job> {
     })
 }
 
-fn allowed_processors() -> anyhow::Result<Vec<usize>> {
+/// The processors that this process may run on, ascending.
+pub(crate) fn allowed_processors() -> anyhow::Result<Vec<usize>> {
     let set = sched_getaffinity(Pid::from_raw(0)).map_err(system("ask for its processors"))?;
     let is_allowed = |&processor: &usize| set.is_set(processor).unwrap_or(false);
     Ok((0..CpuSet::count()).filter(is_allowed).collect())

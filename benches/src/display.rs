@@ -1,0 +1,221 @@
+//! The launcher's side: what ranks report becomes a bar, tables and a file.
+
+use std::fs::File;
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::Duration;
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::machine;
+use crate::record::Row;
+use crate::report::Event;
+use crate::statistics::percentile;
+use crate::table::table;
+use crate::task::Task;
+
+/// Shows a run: a bar on standard error while it lasts, when that is a terminal; a table for each test; an object for each row in a
+/// file.
+#[derive(Debug)]
+pub struct Display<W> {
+    out: W,
+    json: Option<File>,
+    bar: ProgressBar,
+    /// Time planned for the tasks that are done, and for the current one.
+    done: Duration,
+    current: Duration,
+    /// Rows of the current test; it may take several tasks.
+    rows: Vec<Row>,
+    floors: Vec<f64>,
+}
+
+impl<W: Write> Display<W> {
+    /// Shows `tasks`, with tables on `out` and objects in `json`.
+    pub fn new(tasks: &[Task], out: W, json: Option<File>) -> Self {
+        let total: Duration = tasks.iter().map(|task| task.budget).sum();
+        let target = if std::io::stderr().is_terminal() {
+            ProgressDrawTarget::stderr()
+        } else {
+            ProgressDrawTarget::hidden()
+        };
+        let bar = ProgressBar::with_draw_target(Some(milliseconds(total)), target);
+        let style = ProgressStyle::with_template("{bar:40} {percent:>3} %  {msg}");
+        bar.set_style(style.expect("the template is a constant, and right"));
+        Self {
+            out,
+            json,
+            bar,
+            done: Duration::ZERO,
+            current: Duration::ZERO,
+            rows: Vec::new(),
+            floors: Vec::new(),
+        }
+    }
+
+    /// A task begins. The table of another test before it is printed.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub fn begin(&mut self, task: &Task) -> anyhow::Result<()> {
+        let is_same =
+            |row: &Row| (row.record.test, row.record.transport) == (task.test, task.transport);
+        if !self.rows.iter().all(is_same) {
+            self.print_table()?;
+        }
+        self.done += self.current;
+        self.current = task.budget;
+        self.bar.set_message(task.test.name());
+        self.bar.set_position(milliseconds(self.done));
+        Ok(())
+    }
+
+    /// Shows all events of `report`, a line each; blocks until its end.
+    ///
+    /// # Errors
+    /// When a line is no event, or the file cannot be written.
+    pub fn follow(&mut self, report: impl BufRead) -> anyhow::Result<()> {
+        for line in report.lines() {
+            let line = line.context("cannot read what the ranks report")?;
+            let event = serde_json::from_str(&line)
+                .with_context(|| format!("rank 0 reported what nobody understands: {line}"))?;
+            self.show(event)?;
+        }
+        Ok(())
+    }
+
+    /// Shows one event.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn show(&mut self, event: Event) -> anyhow::Result<()> {
+        match event {
+            Event::Progress(part) => {
+                let position = self.done + self.current.mul_f64(part.clamp(0.0, 1.0));
+                self.bar.set_position(milliseconds(position));
+            }
+            Event::Rows { rows, floors } => {
+                self.write_json(&rows)?;
+                self.rows.extend(rows);
+                self.floors.extend(floors);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints the last table and, below it, what was measured on.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn finish(mut self) -> anyhow::Result<()> {
+        self.print_table()?;
+        self.bar.finish_and_clear();
+        for line in machine::describe() {
+            writeln!(self.out, "{line}").context(NO_OUTPUT)?;
+        }
+        if let Some(line) = floor_line(self.floors) {
+            writeln!(self.out, "{line}").context(NO_OUTPUT)?;
+        }
+        self.out.flush().context(NO_OUTPUT)
+    }
+
+    fn print_table(&mut self) -> anyhow::Result<()> {
+        let text = table(&std::mem::take(&mut self.rows));
+        if text.is_empty() {
+            return Ok(());
+        }
+        let Self { bar, out, .. } = self;
+        bar.suspend(|| writeln!(out, "{text}").and_then(|()| out.flush()))
+            .context(NO_OUTPUT)
+    }
+
+    fn write_json(&mut self, rows: &[Row]) -> anyhow::Result<()> {
+        let Some(file) = &mut self.json else {
+            return Ok(());
+        };
+        rows.iter().try_for_each(|row| {
+            let line = serde_json::to_string(&row.record)? + "\n";
+            file.write_all(line.as_bytes())
+                .context("cannot write the file of --json")
+        })
+    }
+}
+
+/// Without the twentieth at either end: a probe during which a core was lost says nothing about the cores.
+fn floor_line(mut floors: Vec<f64>) -> Option<String> {
+    if floors.is_empty() {
+        return None;
+    }
+    floors.sort_unstable_by(f64::total_cmp);
+    let [low, high] = [5, 95].map(|percent| percentile(&floors, percent));
+    Some(format!(
+        "floor: a cache line one way; it moved between {low:.0} and {high:.0} ns"
+    ))
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+const NO_OUTPUT: &str = "cannot write the table";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Record, Sample};
+    use crate::selection::Selection;
+    use crate::task::Test;
+
+    #[test]
+    fn what_ranks_report_is_printed_by_test_and_written_by_row() {
+        let tests = vec![Test::Rate, Test::Oversubscribed];
+        let tasks = Selection::new(tests, 2, Vec::new(), true).tasks();
+        let file = tempfile();
+        let mut out = Vec::new();
+        let mut display = Display::new(&tasks, &mut out, Some(file.try_clone().unwrap()));
+        for task in &tasks {
+            display.begin(task).unwrap();
+            let sample = Sample {
+                time: 40.0,
+                floor: Some(50.0),
+            };
+            let event = Event::Rows {
+                rows: vec![Row::new(task, task.rows()[0], &[sample])],
+                floors: vec![50.0, 60.0],
+            };
+            let report = format!(
+                "{}\n{}\n",
+                serde_json::to_string(&Event::Progress(0.5)).unwrap(),
+                serde_json::to_string(&event).unwrap()
+            );
+            display.follow(report.as_bytes()).unwrap();
+        }
+        display.finish().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let paragraphs: Vec<_> = text.split("\n\n").collect();
+        assert_eq!(paragraphs.len(), 3, "{text}");
+        assert!(paragraphs[0].starts_with("rate: "), "{text}");
+        assert!(paragraphs[1].starts_with("oversubscribed: "), "{text}");
+        assert!(paragraphs[2].ends_with("between 50 and 60 ns\n"), "{text}");
+        assert_eq!(lines(file).len(), tasks.len());
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        let mut display = Display::new(&[], Vec::new(), None);
+        let error = display.follow(&b"{}\n"[..]).unwrap_err();
+        assert!(error.to_string().ends_with("understands: {}"), "{error}");
+    }
+
+    fn tempfile() -> File {
+        tempfile::tempfile().unwrap()
+    }
+
+    fn lines(mut file: File) -> Vec<Record> {
+        use std::io::{BufReader, Seek};
+        file.rewind().unwrap();
+        BufReader::new(file)
+            .lines()
+            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+            .collect()
+    }
+}

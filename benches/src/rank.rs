@@ -1,0 +1,109 @@
+//! A rank of a measurement: joins its job and does its part.
+
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use phalanx::{Communicator, Result};
+
+use crate::floor;
+use crate::leader::Leader;
+use crate::report::Report;
+use crate::task::{Task, Test};
+use crate::workload::{self, Workload};
+
+/// Joins the job and does this rank's part of the task that `argument` describes ([`Task::to_argument`]); blocks until it is done.
+///
+/// # Errors
+/// When the argument is no task, the job cannot be joined, a message arrives damaged or a peer goes away.
+pub fn rank(argument: &str) -> anyhow::Result<()> {
+    let task: Task = serde_json::from_str(argument)
+        .context("this rank is started by `phalanx bench`, not by hand")?;
+    let world = phalanx::init()?;
+    if task.test == Test::Startup {
+        return Ok(());
+    }
+    ensure!(
+        world.size() == task.ranks,
+        "{} ranks were started for a task of {}",
+        world.size(),
+        task.ranks
+    );
+    let world = world.with_timeout(PATIENCE);
+    if world.rank() >= task.active() {
+        return Ok(sleep(&world)?);
+    }
+    let workloads: Result<Vec<_>> = task
+        .rows()
+        .into_iter()
+        .map(|row| workload::of(&task, &world, row))
+        .collect();
+    if world.rank() > 0 {
+        return follow(&world, workloads?);
+    }
+    // Rings to all idle ranks exist and have been used when measuring begins.
+    for idle in task.active()..task.ranks {
+        world.recv_into::<u8>(idle, HERE, &mut [])?;
+    }
+    let report = Report::open(&task.report)?;
+    Leader::new(&world, &task, report).run(workloads?)
+}
+
+/// What rank 0 tells the others to do next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Floor,
+    Verify { row: usize },
+    Sample { row: usize, iterations: u64 },
+    Stop,
+}
+
+impl Order {
+    pub(crate) fn send(self, world: &Communicator, to: usize) -> Result<()> {
+        let words = match self {
+            Self::Stop => [0, 0, 0],
+            Self::Floor => [1, 0, 0],
+            Self::Verify { row } => [2, row as u64, 0],
+            Self::Sample { row, iterations } => [3, row as u64, iterations],
+        };
+        world.send(to, ORDER, &words[..])
+    }
+
+    fn receive(world: &Communicator) -> Result<Self> {
+        let mut words = [0_u64; 3];
+        world.recv_into(0, ORDER, &mut words)?;
+        let [kind, row, iterations] = words;
+        let row = row as usize;
+        Ok(match kind {
+            1 => Self::Floor,
+            2 => Self::Verify { row },
+            3 => Self::Sample { row, iterations },
+            _ => Self::Stop,
+        })
+    }
+}
+
+fn follow(world: &Communicator, mut workloads: Vec<Box<dyn Workload>>) -> anyhow::Result<()> {
+    loop {
+        match Order::receive(world)? {
+            Order::Stop => return Ok(()),
+            Order::Floor => drop(floor::probe(world, 0)?),
+            Order::Verify { row } => {
+                let is_right = workloads[row].verify(false)?;
+                ensure!(is_right, "a message of row {row} arrived damaged");
+            }
+            Order::Sample { row, iterations } => workloads[row].follow(iterations)?,
+        }
+    }
+}
+
+/// Waits for the end without a sound.
+fn sleep(world: &Communicator) -> Result<()> {
+    world.send(0, HERE, &[] as &[u8])?;
+    Order::receive(world).map(drop)
+}
+
+const ORDER: i32 = 3;
+const HERE: i32 = 4;
+
+/// Beyond any measurement: a job that waits as long for a message is broken.
+const PATIENCE: Duration = Duration::from_secs(300);

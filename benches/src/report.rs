@@ -1,0 +1,71 @@
+//! What rank 0 tells the launcher while it measures.
+//!
+//! A pipe of the launcher, one line of JSON for each event. The rank opens it through `/proc`, since ranks inherit no descriptors but
+//! their streams and the segment.
+
+use std::fs::{File, OpenOptions};
+use std::io::Write;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::record::Row;
+
+/// A line of the report.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Event {
+    /// The part of the task that is done, from 0 to 1.
+    Progress(f64),
+    /// The task is done.
+    Rows {
+        /// What was measured.
+        rows: Vec<Row>,
+        /// Every probe of the floor, in nanoseconds one way.
+        floors: Vec<f64>,
+    },
+}
+
+/// The rank's end of the pipe.
+#[derive(Debug)]
+pub(crate) struct Report {
+    pipe: File,
+    last: Instant,
+}
+
+impl Report {
+    pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
+        let pipe = OpenOptions::new().write(true).open(path);
+        let pipe = pipe.with_context(|| {
+            format!(
+                "cannot report to the launcher through {}: is /proc mounted?",
+                path.display()
+            )
+        })?;
+        Ok(Self {
+            pipe,
+            last: Instant::now(),
+        })
+    }
+
+    /// Seldom, because it wakes a process that shares the cores on which is measured.
+    pub(crate) fn progress(&mut self, done: f64) -> anyhow::Result<()> {
+        if self.last.elapsed() < SELDOM {
+            return Ok(());
+        }
+        self.last = Instant::now();
+        self.write(&Event::Progress(done))
+    }
+
+    pub(crate) fn write(&mut self, event: &Event) -> anyhow::Result<()> {
+        let line = serde_json::to_string(event)? + "\n";
+        self.pipe
+            .write_all(line.as_bytes())
+            .context("the launcher no longer reads the report")
+    }
+}
+
+const SELDOM: Duration = Duration::from_millis(200);

@@ -1,0 +1,187 @@
+//! What the command line asks for, and the tasks that follow from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::task::{Cores, Task, Test, Transport};
+
+/// What to measure.
+///
+/// # Examples
+/// ```
+/// use phalanx_bench::{Selection, Test};
+///
+/// let selection = Selection::new(vec![Test::Latency], 2, vec![8, 65536], true);
+/// assert_eq!(selection.tasks().len(), 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Selection {
+    tests: Vec<Test>,
+    transports: Vec<Transport>,
+    ranks: usize,
+    sizes: Vec<usize>,
+    is_quick: bool,
+}
+
+impl Selection {
+    /// The `tests` (all, when empty) among `ranks` ranks with messages of `sizes` bytes (the usual ones, when empty).
+    /// Fewer ranks than two are two.
+    #[must_use]
+    pub fn new(tests: Vec<Test>, ranks: usize, mut sizes: Vec<usize>, is_quick: bool) -> Self {
+        sizes.sort_unstable();
+        sizes.dedup();
+        let is_wanted = |test: &Test| tests.is_empty() || tests.contains(test);
+        Self {
+            tests: Test::ALL.into_iter().filter(is_wanted).collect(),
+            transports: vec![Transport::Shm],
+            ranks: ranks.max(2),
+            sizes,
+            is_quick,
+        }
+    }
+
+    /// Over these transports instead of shared memory.
+    #[must_use]
+    pub fn transports(mut self, transports: Vec<Transport>) -> Self {
+        self.transports = transports;
+        self
+    }
+
+    /// One task for each job, in the order in which they are to run. Where ranks report is not known yet.
+    #[must_use]
+    pub fn tasks(&self) -> Vec<Task> {
+        let pairs = self
+            .transports
+            .iter()
+            .flat_map(|&over| self.tests.iter().map(move |&test| (over, test)));
+        pairs
+            .flat_map(|(transport, test)| self.jobs(transport, test))
+            .collect()
+    }
+
+    fn jobs(&self, transport: Transport, test: Test) -> Vec<Task> {
+        let task = |ranks, cores, sizes: &[usize], share: f64| Task {
+            test,
+            transport,
+            ranks,
+            cores,
+            sizes: sizes.to_vec(),
+            budget: self.second().mul_f64(share),
+            report: PathBuf::new(),
+        };
+        let or_these = |default: &'static [usize]| {
+            if self.sizes.is_empty() {
+                default.to_vec()
+            } else {
+                self.sizes.clone()
+            }
+        };
+        let pair = |default, share| vec![task(self.ranks, Cores::Each, &or_these(default), share)];
+        match test {
+            Test::Latency => pair(LATENCY_SIZES, 4.0),
+            Test::Bandwidth | Test::Bibandwidth => pair(BANDWIDTH_SIZES, 4.0),
+            Test::Rate => pair(SMALL, 1.0),
+            Test::Oversubscribed => vec![
+                task(2, Cores::One, SMALL, 1.0),
+                task(8, Cores::Each, SMALL, 1.0),
+            ],
+            Test::IdlePeers => [2, 2 + IDLE_PEERS]
+                .map(|ranks| task(ranks, Cores::Each, SMALL, 1.0))
+                .to_vec(),
+            Test::Startup => vec![task(8, Cores::Each, &[], 1.0)],
+        }
+    }
+
+    /// What a share of 1 is: all tests together take 14 s quickly and a minute otherwise.
+    fn second(&self) -> Duration {
+        Duration::from_millis(if self.is_quick { 740 } else { 3300 })
+    }
+}
+
+/// Each size stands for a way that messages take: none, inline, several lines, eager block, chunks. The last is for loans alone.
+pub(crate) const LATENCY_SIZES: &[usize] = &[
+    0,
+    1,
+    8,
+    48,
+    64,
+    256,
+    1 << 10,
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+    4 << 20,
+    16 << 20,
+];
+
+/// The same without an empty message, which has no bandwidth, and without what only loans do.
+const BANDWIDTH_SIZES: &[usize] = &[
+    1,
+    8,
+    48,
+    64,
+    256,
+    1 << 10,
+    4 << 10,
+    16 << 10,
+    64 << 10,
+    256 << 10,
+    1 << 20,
+    4 << 20,
+];
+
+const SMALL: &[usize] = &[8];
+
+const IDLE_PEERS: usize = 255;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Mode;
+
+    #[test]
+    fn nothing_named_is_everything() {
+        let tasks = Selection::new(Vec::new(), 2, Vec::new(), false).tasks();
+        for test in Test::ALL {
+            assert!(tasks.iter().any(|task| task.test == test), "{test}");
+        }
+        let ranks: Vec<_> = tasks
+            .iter()
+            .filter(|task| task.test == Test::IdlePeers)
+            .map(|task| task.ranks)
+            .collect();
+        assert_eq!(ranks, [2, 257]);
+    }
+
+    #[test]
+    fn a_quick_run_is_planned_below_15_s_and_a_full_one_is_about_a_minute() {
+        let planned = |is_quick| -> Duration {
+            let selection = Selection::new(Vec::new(), 2, Vec::new(), is_quick);
+            selection.tasks().iter().map(|task| task.budget).sum()
+        };
+        assert!(planned(true) < Duration::from_secs(15));
+        assert!(planned(false) < Duration::from_secs(65));
+    }
+
+    #[test]
+    fn sizes_are_measured_once_each_and_in_order() {
+        let selection = Selection::new(vec![Test::Rate], 2, vec![64, 8, 64], true);
+        assert_eq!(selection.tasks()[0].sizes, [8, 64]);
+    }
+
+    #[test]
+    fn by_default_only_loans_go_beyond_4_mib() {
+        let rows = |sizes| {
+            let selection = Selection::new(vec![Test::Latency], 2, sizes, true);
+            selection.tasks()[0].rows()
+        };
+        let beyond: Vec<_> = rows(Vec::new())
+            .into_iter()
+            .filter(|row| row.0 > 4 << 20)
+            .collect();
+        assert_eq!(beyond, [(16 << 20, Mode::Loan)]);
+        assert_eq!(rows(vec![16 << 20]).len(), Mode::ALL.len());
+    }
+}
