@@ -138,7 +138,10 @@ mod tests {
                 },
                 126,
             ),
-            (LaunchError::Segment(phalanx_shm::SegmentError::Create(source())), 125),
+            (
+                LaunchError::Segment(phalanx_shm::SegmentError::Create(source())),
+                125,
+            ),
         ] {
             assert_eq!(ExitCode::from(&error).number(), number, "{error:?}");
         }

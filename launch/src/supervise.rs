@@ -62,7 +62,8 @@ impl Supervisor {
             ranks.push(process);
             pipes.push(ends);
         }
-        Self::watch(job, segment, ranks, pipes, started).map_err(LaunchError::system("watch the ranks"))
+        Self::watch(job, segment, ranks, pipes, started)
+            .map_err(LaunchError::system("watch the ranks"))
     }
 
     fn watch(
