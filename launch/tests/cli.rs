@@ -4,6 +4,8 @@
 
 mod harness;
 
+#[path = "cli/configuration.rs"]
+mod configuration;
 #[path = "cli/endings.rs"]
 mod endings;
 #[path = "cli/leftovers.rs"]
