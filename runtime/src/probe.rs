@@ -202,7 +202,7 @@ impl MatchedMessage {
             }
         };
         let limit = communicator.limit(&|| "the rest of a matched message".to_owned());
-        match communicator.progress().finish(id, limit)?? {
+        match communicator.progress().finish(id, limit)? {
             Outcome::Received(completed) => Ok(completed.settle(buffer)),
             Outcome::Sent(_) => Err(Error::Cancelled),
         }

@@ -1,16 +1,17 @@
 //! The one loop that moves everything: link and engine behind one lock, entered by whoever calls or waits.
 //!
-//! There is no progress thread. A call takes the lock (one uncontended exchange), does its work and leaves; a call that waits keeps
-//! the lock and polls, gives way as soon as another thread knocks, and lets go of the lock while it yields or sleeps.
+//! There is no progress thread. A call enters (for a rank with one thread: a store and a load), does its work and leaves; a call that
+//! waits stays inside and polls, gives way as soon as another thread knocks, and goes outside while it yields or sleeps.
 //!
 //! A thread that leaves after polling wakes the sleeping ones: it may have finished what they wait for, and it has made the link
 //! watch rings that a sleeper needs to be rung for.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Mutex, MutexGuard};
-use phalanx_transport::{Buffer, Link, Sleeper, Transport};
+use phalanx_shm::{Biased, Guard};
+use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
 
 use crate::engine::{
     Arrival, Arrived, Completed, Departures, Engine, Lend, OpId, Outcome, Send, Sink, Source,
@@ -22,7 +23,7 @@ use crate::wait::{Backoff, Patience, Step};
 /// A rank's link and engine.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    core: Mutex<Core>,
+    core: Biased<Core>,
     /// Threads that found the lock taken.
     knocking: AtomicUsize,
     sleeper: Sleeper,
@@ -59,7 +60,7 @@ impl Progress {
             sleeping: 0,
         };
         Self {
-            core: Mutex::new(core),
+            core: Biased::new(core),
             knocking: AtomicUsize::new(0),
             sleeper,
             patience,
@@ -97,7 +98,7 @@ impl Progress {
     #[cold]
     fn send_slowly(
         &self,
-        mut core: MutexGuard<'_, Core>,
+        mut core: Guard<'_, Core>,
         send: &Send,
         bytes: &[u8],
         limit: Limit<'_>,
@@ -106,24 +107,14 @@ impl Progress {
             may_expose: send.may_expose && limit.timeout.is_none(),
             ..*send
         };
-        let Core { link, engine, .. } = &mut *core;
-        let id = engine
-            .submit(link, &send, bytes.len(), Source::Caller)
+        let id = core
+            .submit(&send, bytes.len(), Source::Caller)
             .map_err(|(_, error)| error)?;
-        let mut lend = Lend {
+        let lend = Lend {
             read: Some((id, bytes)),
             write: None,
         };
-        let result = self.wait_for(&mut core, &mut lend, limit, |engine| engine.is_finished(id));
-        if let Err(error) = result {
-            core.engine.withdraw_send(id);
-            core.engine.detach(id);
-            self.leave(core);
-            return Err(error);
-        }
-        let outcome = core.engine.take_finished(id);
-        self.leave(core);
-        outcome.unwrap_or(Err(Error::Cancelled)).map(|_| ())
+        self.complete(core, id, lend, limit).map(|_| ())
     }
 
     /// Hands a buffer of the link over.
@@ -134,19 +125,10 @@ impl Progress {
             return Ok(());
         };
         let len = buffer.len();
-        let id = engine
-            .submit(link, send, len, Source::Buffer(buffer))
+        let id = core
+            .submit(send, len, Source::Buffer(buffer))
             .map_err(|(_, error)| error)?;
-        let result = self.wait_for(&mut core, &mut Lend::nothing(), limit, |engine| {
-            engine.is_finished(id)
-        });
-        if result.is_err() {
-            core.engine.withdraw_unfinished(id);
-        }
-        let outcome = core.engine.take_finished(id);
-        self.leave(core);
-        result?;
-        outcome.unwrap_or(Err(Error::Cancelled)).map(|_| ())
+        self.complete(core, id, Lend::nothing(), limit).map(|_| ())
     }
 
     /// Receives one message. Into `buffer` if there is one; otherwise the bytes come with what is returned.
@@ -189,23 +171,38 @@ impl Progress {
         if let Some(arrival) = engine.claim(wanted)? {
             return Ok(Some(arrival));
         }
+        if !engine.is_quiet() {
+            return Ok(None);
+        }
         let mut backoff = Backoff::new();
-        while engine.is_quiet() {
-            if let Some((from, packet)) = link.poll()? {
-                if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
+        loop {
+            match link.poll_frame()? {
+                Some((from, Found::Frame(words)))
+                    if let Some(arrival) = engine.recognise(from, &words, wanted) =>
+                {
                     return Ok(Some(arrival));
                 }
-            } else if self.somebody_knocks() || !backoff.looks_on(&self.patience) {
-                break;
+                Some((from, found)) => {
+                    let packet = link.unpack(from, found)?;
+                    if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
+                        return Ok(Some(arrival));
+                    }
+                    if !engine.is_quiet() {
+                        return Ok(None);
+                    }
+                }
+                None if self.somebody_knocks() || !backoff.looks_on(&self.patience) => {
+                    return Ok(None);
+                }
+                None => {}
             }
         }
-        Ok(None)
     }
 
     #[cold]
     fn receive_slowly(
         &self,
-        mut core: MutexGuard<'_, Core>,
+        mut core: Guard<'_, Core>,
         wanted: &Wanted,
         arrival: Option<Arrival>,
         mut buffer: Option<&mut [u8]>,
@@ -221,34 +218,37 @@ impl Progress {
             Some(arrival) => engine.begin(link, arrival, wanted, sink),
             None => engine.post(link, wanted, sink),
         };
-        let mut lend = Lend {
+        let lend = Lend {
             read: None,
             write: buffer.as_deref_mut().map(|buffer| (id, buffer)),
         };
-        let waited = self.wait_for(&mut core, &mut lend, limit, |engine| engine.is_finished(id));
-        if waited.is_err() {
-            core.engine.withdraw_receive(id);
-            core.engine.detach(id);
-        }
-        let outcome = core.engine.take_finished(id);
-        self.leave(core);
-        waited?;
-        match outcome.unwrap_or(Err(Error::Cancelled))? {
+        match self.complete(core, id, lend, limit)? {
             Outcome::Received(completed) => Ok(completed.settle(buffer)),
             Outcome::Sent(_) => Err(Error::Cancelled),
         }
     }
 
-    /// Waits until the operation has finished and takes what came of it.
-    pub(crate) fn finish(&self, id: OpId, limit: Limit<'_>) -> Result<Result<Outcome>> {
-        let mut core = self.lock();
-        let waited = self.wait_for(&mut core, &mut Lend::nothing(), limit, |engine| {
-            engine.is_finished(id)
-        });
+    /// Waits until the operation has finished and takes what came of it; gives it up when its time is over.
+    pub(crate) fn finish(&self, id: OpId, limit: Limit<'_>) -> Result<Outcome> {
+        self.complete(self.lock(), id, Lend::nothing(), limit)
+    }
+
+    fn complete(
+        &self,
+        core: Guard<'_, Core>,
+        id: OpId,
+        lend: Lend<'_>,
+        limit: Limit<'_>,
+    ) -> Result<Outcome> {
+        let (mut core, waited) = self.wait_for(core, lend, limit, |engine| engine.is_finished(id));
+        // It may have finished in the very turn in which something else went wrong.
         let outcome = core.engine.take_finished(id);
+        if outcome.is_none() {
+            core.engine.withdraw_unfinished(id);
+        }
         self.leave(core);
         waited?;
-        Ok(outcome.unwrap_or(Err(Error::Cancelled)))
+        outcome.unwrap_or(Err(Error::Cancelled))
     }
 
     /// Waits until `done` says so.
@@ -257,8 +257,7 @@ impl Progress {
         limit: Limit<'_>,
         done: impl FnMut(&mut Engine) -> bool,
     ) -> Result<()> {
-        let mut core = self.lock();
-        let waited = self.wait_for(&mut core, &mut Lend::nothing(), limit, done);
+        let (core, waited) = self.wait_for(self.lock(), Lend::nothing(), limit, done);
         self.leave(core);
         waited
     }
@@ -272,66 +271,77 @@ impl Progress {
     }
 
     /// The loop.
-    fn wait_for(
-        &self,
-        core: &mut MutexGuard<'_, Core>,
-        lend: &mut Lend<'_>,
+    fn wait_for<'a>(
+        &'a self,
+        mut core: Guard<'a, Core>,
+        mut lend: Lend<'_>,
         limit: Limit<'_>,
         mut done: impl FnMut(&mut Engine) -> bool,
-    ) -> Result<()> {
+    ) -> (Guard<'a, Core>, Result<()>) {
         let mut backoff = Backoff::new();
         let mut deadline = Deadline::new(limit);
         loop {
-            let moved = core.turn(lend)?;
-            if done(&mut core.engine) {
-                return Ok(());
-            }
-            if moved {
-                backoff.reset();
-                continue;
+            match core.turn(&mut lend) {
+                _ if done(&mut core.engine) => return (core, Ok(())),
+                Err(error) => return (core, Err(error)),
+                Ok(true) => {
+                    backoff.reset();
+                    continue;
+                }
+                Ok(false) => {}
             }
             if self.somebody_knocks() {
-                MutexGuard::bump(core);
+                core = core.outside(|| ()).0;
             }
-            match backoff.next(&self.patience) {
-                Step::Look => {}
-                step => {
-                    deadline.check(self.rank, limit)?;
-                    core.mourn()?;
-                    if done(&mut core.engine) {
-                        return Ok(());
-                    }
-                    self.rest(core, step, &deadline);
-                }
+            let step = backoff.next(&self.patience);
+            if step == Step::Look {
+                continue;
             }
+            if let Err(error) = deadline.check(self.rank, limit).and_then(|()| core.mourn()) {
+                return (core, Err(error));
+            }
+            if done(&mut core.engine) {
+                return (core, Ok(()));
+            }
+            core = self.rest(core, step, &deadline);
         }
     }
 
-    /// Lets others run, or sleeps; without the lock.
-    fn rest(&self, core: &mut MutexGuard<'_, Core>, step: Step, deadline: &Deadline) {
-        if step == Step::Yield {
-            MutexGuard::unlocked(core, std::thread::yield_now);
-            return;
+    /// Lets others run, or sleeps; outside.
+    fn rest<'a>(
+        &'a self,
+        mut core: Guard<'a, Core>,
+        step: Step,
+        deadline: &Deadline,
+    ) -> Guard<'a, Core> {
+        let woken = core.engine.take_woken();
+        if step == Step::Yield || !woken.is_empty() {
+            let others_run = || {
+                woken.into_iter().for_each(Waker::wake);
+                std::thread::yield_now();
+            };
+            return core.outside(others_run).0;
         }
         if !core.link.prepare_sleep() {
-            return;
+            return core;
         }
         core.sleeping += 1;
         let longest = self.patience.sleep.min(deadline.left());
-        MutexGuard::unlocked(core, || self.sleeper.sleep(longest));
+        core = core.outside(|| self.sleeper.sleep(longest)).0;
         core.sleeping -= 1;
+        core
     }
 
     #[inline]
-    fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.try_lock().unwrap_or_else(|| self.knock())
+    fn lock(&self) -> Guard<'_, Core> {
+        self.core.try_enter().unwrap_or_else(|| self.knock())
     }
 
     #[cold]
-    fn knock(&self) -> MutexGuard<'_, Core> {
+    fn knock(&self) -> Guard<'_, Core> {
         // Relaxed: the count is a request, not a promise; the lock orders everything else.
         self.knocking.fetch_add(1, Ordering::Relaxed);
-        let core = self.core.lock();
+        let core = self.core.enter();
         self.knocking.fetch_sub(1, Ordering::Relaxed);
         core
     }
@@ -342,9 +352,18 @@ impl Progress {
     }
 
     #[inline]
-    fn leave(&self, core: MutexGuard<'_, Core>) {
-        let others_sleep = core.sleeping != 0;
+    fn leave(&self, core: Guard<'_, Core>) {
+        if core.sleeping != 0 || core.engine.has_woken() {
+            self.leave_and_wake(core);
+        }
+    }
+
+    /// Wakers are the program's code, which may call right back: they run outside.
+    #[cold]
+    fn leave_and_wake(&self, mut core: Guard<'_, Core>) {
+        let (others_sleep, woken) = (core.sleeping != 0, core.engine.take_woken());
         drop(core);
+        woken.into_iter().for_each(Waker::wake);
         if others_sleep {
             self.sleeper.wake();
         }

@@ -191,6 +191,20 @@ pub fn encode_block(header: &Header, block: Descriptor) -> Words {
     words
 }
 
+/// What a message that lies whole in its frame matches by, and its bytes; none for all other frames. The common case of
+/// [`decode`], for a receiver that is waiting for just this.
+#[must_use]
+#[inline]
+pub fn inline_message(words: &Words) -> Option<(Envelope, Inline)> {
+    let [_, _, kind, len, layout @ ..] = words[0].to_le_bytes();
+    if kind != EAGER {
+        return None;
+    }
+    let [context, tag] = halves(words[1]);
+    let envelope = Envelope::new(context, tag.cast_signed(), u32::from_le_bytes(layout));
+    Some((envelope, Inline::load(words, len)?))
+}
+
 /// Reads a frame; everything in it is checked that can be without knowing the sender's memory.
 ///
 /// # Errors

@@ -12,7 +12,7 @@ mod link;
 mod shm;
 
 pub use frame::{Envelope, Header};
-pub use link::{Capabilities, Link, LinkError, Packet, PeerState, Sleeper, Transport};
+pub use link::{Capabilities, Found, Link, LinkError, Packet, PeerState, Sleeper, Transport};
 pub use payload::{AlignedBytes, Buffer, Inline, Payload};
 pub use phalanx_shm::Death;
 pub use shm::Shm;

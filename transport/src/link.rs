@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_shm::{BorrowError, Death, PoolError, PortError, Segment, SegmentError};
+use phalanx_shm::{BorrowError, Death, PoolError, PortError, Segment, SegmentError, Words};
 
 use crate::frame::{FrameError, Header};
 use crate::payload::{Buffer, Payload};
@@ -26,6 +26,16 @@ impl Packet {
     pub fn new(header: Header, payload: Payload) -> Self {
         Self { header, payload }
     }
+}
+
+/// What a link found, before anything was made of it.
+#[derive(Debug)]
+#[expect(clippy::exhaustive_enums, reason = "whoever polls has to treat both")]
+pub enum Found {
+    /// A frame, to be read as it is or unpacked by [`Link::unpack`].
+    Frame(Words),
+    /// A packet.
+    Packet(Packet),
 }
 
 /// What a link can do; protocols are chosen by it.
@@ -137,6 +147,30 @@ macro_rules! each_link {
 }
 
 impl Link {
+    /// As [`Transport::poll`], but leaves the reading of a frame to the caller.
+    ///
+    /// # Errors
+    /// When a peer sent what cannot be.
+    #[inline]
+    pub fn poll_frame(&mut self) -> Result<Option<(usize, Found)>, LinkError> {
+        match self {
+            Self::Shm(shm) => Ok(shm
+                .poll_frame()?
+                .map(|(peer, words)| (peer, Found::Frame(words)))),
+        }
+    }
+
+    /// Makes a packet of what was found.
+    ///
+    /// # Errors
+    /// When a peer sent what cannot be.
+    pub fn unpack(&self, peer: usize, found: Found) -> Result<Packet, LinkError> {
+        match (found, self) {
+            (Found::Packet(packet), _) => Ok(packet),
+            (Found::Frame(words), Self::Shm(shm)) => shm.unpack(peer, &words),
+        }
+    }
+
     /// Where `bytes` lie in memory that peers can read, if they do.
     #[must_use]
     #[inline]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phalanx_shm::{Death, PoolError, Port, RankState, Segment, Sleeper};
+use phalanx_shm::{Death, PoolError, Port, RankState, Segment, Sleeper, Words};
 
 use crate::frame::{self, Content, Header};
 use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
@@ -43,6 +43,21 @@ impl Shm {
 
     pub(crate) fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         Ok(self.port.pull(peer, offset, into)?)
+    }
+
+    #[inline]
+    pub(crate) fn poll_frame(&mut self) -> Result<Option<(usize, Words)>, LinkError> {
+        Ok(self.port.poll()?)
+    }
+
+    pub(crate) fn unpack(&self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
+        let (header, content) =
+            frame::decode(words).map_err(|source| LinkError::Frame { peer, source })?;
+        let payload = match content {
+            Content::Inline(inline) => Payload::Inline(inline),
+            Content::Block(block) => Payload::Block(self.port.borrow(peer, block)?),
+        };
+        Ok(Packet::new(header, payload))
     }
 
     /// Blocks lent to a dead rank come back. One that left in good order has returned, or still reads, what it had.
@@ -135,16 +150,10 @@ impl Transport for Shm {
 
     #[inline]
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
-        let Some((peer, words)) = self.port.poll()? else {
+        let Some((peer, words)) = self.poll_frame()? else {
             return Ok(None);
         };
-        let (header, content) =
-            frame::decode(&words).map_err(|source| LinkError::Frame { peer, source })?;
-        let payload = match content {
-            Content::Inline(inline) => Payload::Inline(inline),
-            Content::Block(block) => Payload::Block(self.port.borrow(peer, block)?),
-        };
-        Ok(Some((peer, Packet::new(header, payload))))
+        Ok(Some((peer, self.unpack(peer, &words)?)))
     }
 
     fn prepare_sleep(&mut self) -> bool {

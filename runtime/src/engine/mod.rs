@@ -28,11 +28,12 @@ mod stream;
 
 use std::collections::VecDeque;
 
-use phalanx_transport::{Capabilities, Header, Link, Packet, Payload};
+use phalanx_shm::Words;
+use phalanx_transport::{Capabilities, Header, Link, Packet, Payload, frame};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
-use crate::matching::{Posted, Unexpected};
+use crate::matching::{Address, Posted, Unexpected};
 
 pub(crate) use depart::Departures;
 pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
@@ -99,6 +100,38 @@ impl Engine {
     /// Whether everything that this rank sent is out of its hands.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.is_quiet() && !self.operations.any_send()
+    }
+
+    /// Takes a whole message straight from its frame, if it is just what the caller is waiting for and no posted receive comes before.
+    #[inline]
+    pub(crate) fn recognise(
+        &mut self,
+        from: usize,
+        words: &Words,
+        wanted: &Wanted,
+    ) -> Option<Arrival> {
+        let (envelope, bytes) = frame::inline_message(words)?;
+        let address = Address {
+            context: envelope.context,
+            source: from as u32,
+            tag: envelope.tag,
+        };
+        let Expected {
+            layout, capacity, ..
+        } = wanted.expected;
+        if !self.posted.is_empty()
+            || !wanted.pattern.fits(address)
+            || envelope.layout != layout
+            || bytes.len() > capacity
+        {
+            return None;
+        }
+        self.peers.take(from, peers::cost(bytes.len()));
+        Some(Arrival {
+            from,
+            envelope,
+            content: Arrived::Bytes(Payload::Inline(bytes)),
+        })
     }
 
     /// Takes one packet in. A message that no posted receive claims goes to `wanted`, the receive of the caller who is waiting right
@@ -258,6 +291,17 @@ impl Engine {
         if let Some(slot) = self.operations.get_mut(id) {
             slot.waker = Some(waker.clone());
         }
+    }
+
+    /// Whether futures have finished whose tasks do not know it yet.
+    #[inline]
+    pub(crate) fn has_woken(&self) -> bool {
+        !self.operations.woken.is_empty()
+    }
+
+    /// The wakers of their tasks, to be called outside.
+    pub(crate) fn take_woken(&mut self) -> Vec<std::task::Waker> {
+        std::mem::take(&mut self.operations.woken)
     }
 
     fn finish(&mut self, id: OpId, result: Result<Outcome>) {

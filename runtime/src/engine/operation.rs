@@ -179,6 +179,8 @@ pub(super) struct Slot {
 pub(super) struct Operations {
     slots: Slab<Slot>,
     generation: u32,
+    /// Wakers of finished operations, to be called by who leaves the engine.
+    pub(super) woken: Vec<Waker>,
 }
 
 impl Operations {
@@ -279,9 +281,8 @@ impl Operations {
             return;
         }
         slot.state = State::Finished(result);
-        if let Some(waker) = slot.waker.take() {
-            waker.wake();
-        }
+        self.woken
+            .extend(self.slots[id.index as usize].waker.take());
     }
 
     pub(super) fn take_error(&mut self, id: OpId) -> Option<Error> {

@@ -4,16 +4,18 @@
 //! `PENDING` after each publication. Going to sleep, a receiver stops watching all rings, so that every sender rings, and then raises
 //! `SLEEPING` in the same word that ringing changes: the sender's own read-modify-write tells it that someone must be woken.
 //!
-//! Two races are to be won, and loom explores both (`tests/model.rs`):
+//! Two races are to be won, and loom explores both (`model.rs`):
 //! - *watched -> unwatched*: the sender publishes, then looks at `watched`; the receiver clears `watched`, then looks at the slot.
 //!   [`Barrier`](crate::primitive::Barrier) between each pair makes at least one of them see the other.
 //! - *ringing -> sleeping*: both change the gate, and one of the two changes comes second.
 
+use std::ops::Deref;
 use std::time::Duration;
 
-use crate::layout::Control;
+use crate::layout::{Control, RingPage};
 use crate::orders::RING;
-use crate::primitive::Ordering;
+use crate::primitive::{Barrier, Ordering};
+use crate::ring::Consumer;
 use crate::system;
 
 /// Gate bit: some bell has been rung since the owner last looked.
@@ -76,6 +78,37 @@ impl Control {
     /// Owner, after the announcement: sleeps until it is woken or `timeout` has passed. May return early.
     pub(crate) fn sleep(&self, timeout: Duration) {
         system::futex_wait(&self.bell.gate, SLEEPING, timeout);
-        self.bell.gate.fetch_and(!SLEEPING, RING);
+        // Whoever takes the flag away wakes everyone: another thread of this rank may sleep on it, and no sender would know.
+        self.wake();
     }
+}
+
+/// Sender, after it published in `ring`: whether it must ring.
+#[inline(always)]
+pub(crate) fn must_ring(ring: &RingPage, barrier: Barrier) -> bool {
+    barrier.light();
+    // Relaxed: the barrier before orders it after the publication.
+    ring.watched.0.load(Ordering::Relaxed) == 0
+}
+
+/// Receiver: tells the sender of a ring whether it may leave out ringing.
+pub(crate) fn watch<P: Deref<Target = RingPage>>(ring: &Consumer<P>, watched: bool) {
+    // Relaxed: seen late, `true` costs the sender a ring; `false` is followed by the barrier.
+    let value = u32::from(watched);
+    ring.page().watched.0.store(value, Ordering::Relaxed);
+}
+
+/// Receiver: stops watching all of `rings`, so that every sender rings. `false`, and they are watched as before, when a frame arrived
+/// whose sender may not have rung.
+pub(crate) fn stop_watching<'a, P: Deref<Target = RingPage> + 'a>(
+    rings: impl Iterator<Item = &'a Consumer<P>> + Clone,
+    barrier: Barrier,
+) -> bool {
+    rings.clone().for_each(|ring| watch(ring, false));
+    barrier.heavy();
+    let quiet = !rings.clone().any(Consumer::is_ready);
+    if !quiet {
+        rings.for_each(|ring| watch(ring, true));
+    }
+    quiet
 }

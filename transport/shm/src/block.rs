@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::layout::ReturnPage;
 use crate::pool::{Held, Pool};
-use crate::returns::ReturnSender;
+use crate::returns::{MAX_BLOCK, ReturnSender};
 use crate::segment::{Mapped, Segment, SegmentError};
 
 /// Every block begins on a cache line.
@@ -43,7 +43,9 @@ unsafe impl Sync for BlockMut {}
 impl BlockMut {
     pub(crate) fn new(pool: Arc<Pool>, held: Held, len: usize) -> Self {
         debug_assert!(len <= held.capacity);
-        let cells = pool.segment().cells(held.offset..held.offset + len);
+        let cells = pool
+            .segment()
+            .cells(held.offset..held.offset + held.capacity);
         let start = NonNull::new(cells.as_ptr().cast_mut().cast())
             .expect("a slice is never at address zero");
         Self {
@@ -182,7 +184,8 @@ impl Lending {
         descriptor: Descriptor,
     ) -> Result<Borrowed, BorrowError> {
         let bytes = self.locate(owner, descriptor.offset, descriptor.len)?;
-        if !descriptor.offset.is_multiple_of(BLOCK_ALIGNMENT) {
+        // A number too large for its place in the return list would take the lap's.
+        if !descriptor.offset.is_multiple_of(BLOCK_ALIGNMENT) || descriptor.block > MAX_BLOCK {
             return Err(BorrowError::OutOfBounds {
                 owner,
                 offset: descriptor.offset,

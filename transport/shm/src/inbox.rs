@@ -7,9 +7,10 @@ use std::collections::VecDeque;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::bell;
 use crate::layout::{Control, RingPage};
 use crate::port::PortError;
-use crate::primitive::{Barrier, Ordering};
+use crate::primitive::Barrier;
 use crate::ring::{Consumer, Words};
 use crate::segment::{Mapped, Segment};
 
@@ -65,18 +66,9 @@ impl Inbox {
         if !self.ready.is_empty() {
             return false;
         }
-        for &peer in &self.watched {
-            watch(&self.rings, peer, false);
-        }
-        self.barrier.heavy();
-        if self
-            .watched
-            .iter()
-            .any(|&peer| self.rings[peer].as_ref().is_some_and(Consumer::is_ready))
-        {
-            for &peer in &self.watched {
-                watch(&self.rings, peer, true);
-            }
+        let watched = self.watched.iter();
+        let rings = watched.filter_map(|&peer| self.rings[peer].as_ref());
+        if !bell::stop_watching(rings, self.barrier) {
             return false;
         }
         self.watched.clear();
@@ -119,13 +111,13 @@ impl Inbox {
             if sender == self.rank {
                 continue;
             }
-            if self.rings[sender].is_none() {
-                self.rings[sender] = Some(Consumer::new(Mapped::ring(
-                    &self.segment,
-                    sender,
-                    self.rank,
-                )?));
-            }
+            let ring = match &mut self.rings[sender] {
+                Some(ring) => ring,
+                vacant => {
+                    let page = Mapped::ring(&self.segment, sender, self.rank)?;
+                    vacant.insert(Consumer::new(page))
+                }
+            };
             if self.watched.contains(&sender) {
                 continue;
             }
@@ -134,7 +126,7 @@ impl Inbox {
                     self.ready.push_back(sender);
                 }
             } else {
-                watch(&self.rings, sender, true);
+                bell::watch(ring, true);
                 self.watched.push(sender);
                 self.ready.retain(|&peer| peer != sender);
             }
@@ -157,16 +149,5 @@ fn pop<P: Deref<Target = RingPage>>(
             .try_pop()
             .map_err(|source| PortError::Corrupted { peer, source }),
         None => Ok(None),
-    }
-}
-
-/// Tells the sender of a ring whether it must ring.
-fn watch<P: Deref<Target = RingPage>>(rings: &[Option<Consumer<P>>], peer: usize, watched: bool) {
-    if let Some(ring) = &rings[peer] {
-        // Relaxed: seen late, `true` costs the sender a ring; `false` is followed by the barrier.
-        ring.page()
-            .watched
-            .0
-            .store(u32::from(watched), Ordering::Relaxed);
     }
 }

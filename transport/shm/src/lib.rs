@@ -29,11 +29,12 @@ pub(crate) mod layout;
 pub(crate) mod orders;
 pub(crate) mod primitive;
 
+pub(crate) mod bell;
 pub(crate) mod returns;
 pub(crate) mod ring;
 
 #[cfg(not(phalanx_loom))]
-mod bell;
+mod biased;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
@@ -54,11 +55,23 @@ mod port;
 mod probe;
 #[cfg(not(phalanx_loom))]
 mod segment;
-#[cfg(not(phalanx_loom))]
+
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
 mod system;
+#[cfg(any(phalanx_loom, phalanx_shuttle))]
+#[path = "system/model.rs"]
+mod system;
+
+#[cfg(all(test, phalanx_shuttle))]
+mod exercise;
+#[cfg(all(test, phalanx_loom))]
+mod model;
+#[cfg(all(test, phalanx_shuttle))]
+mod schedules;
 
 #[cfg(not(phalanx_loom))]
 pub use {
+    biased::{Biased, Guard},
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
     layout::MAX_RANKS,
     lease::{Lessor, ReadLease, WriteLease, lease},

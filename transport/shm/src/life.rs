@@ -57,10 +57,10 @@ impl Segment {
         }
     }
 
-    /// How many ranks have left or died; changes exactly when some [`Self::state_of`] does so.
+    /// Changes whenever some [`Self::state_of`] becomes leaving, left or dead, and once more when a rank that left is reported dead.
     #[must_use]
     pub fn departures(&self) -> u32 {
-        // Partner: the Release addition in `depart`.
+        // Partner: the Release addition in `announce_departure`.
         self.header().departures.load(Ordering::Acquire)
     }
 
@@ -71,7 +71,7 @@ impl Segment {
             .filter(|&process| process != 0)
     }
 
-    /// Records how `rank` departed and wakes everyone who may wait for it. A rank is gone once; later words change nothing.
+    /// Records how `rank` departed and wakes everyone who may wait for it. A rank is gone once; later words do not change how.
     pub fn depart(&self, rank: usize, state: RankState) {
         let status = &self.control(rank).status.0;
         let (code, end) = match state {
@@ -81,7 +81,12 @@ impl Segment {
             RankState::Vacant | RankState::Attached => return,
         };
         let previous = status.state.load(Ordering::Relaxed);
-        if previous == LEFT || previous == DEAD {
+        if previous == DEAD || previous == LEFT && code != DEAD {
+            return;
+        }
+        if previous == LEFT {
+            // It may have been killed between its word and the announcement.
+            self.announce_departure();
             return;
         }
         status.end.store(end, Ordering::Relaxed);
@@ -93,6 +98,10 @@ impl Segment {
         {
             return;
         }
+        self.announce_departure();
+    }
+
+    fn announce_departure(&self) {
         // Partner: the Acquire load in `departures`.
         self.header().departures.fetch_add(1, Ordering::Release);
         for peer in 0..self.ranks() {

@@ -14,7 +14,6 @@ use crate::segment::SegmentError;
 pub(crate) struct Named {
     memory: Shmem,
     name: String,
-    size: usize,
 }
 
 impl Named {
@@ -28,7 +27,6 @@ impl Named {
         let mut named = Self {
             memory,
             name: name.to_owned(),
-            size,
         };
         named.memory.set_owner(false);
         Ok((named, created))
@@ -41,7 +39,7 @@ impl Named {
     /// Removes the name; every mapping stays.
     pub(crate) fn unlink(&self) {
         // The crate unlinks when an owner is dropped. A name that is already gone is as good.
-        if let Ok(mut second) = open(&self.name, self.size) {
+        if let Ok(mut second) = ShmemConf::new().os_id(&self.name).open() {
             second.set_owner(true);
         }
     }

@@ -13,8 +13,7 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
+use crate::biased::Biased;
 use crate::block::BlockMut;
 use crate::layout::{RETURNS, ReturnPage};
 use crate::returns::{MAX_BLOCK, ReturnReceiver};
@@ -116,7 +115,7 @@ pub enum PoolError {
 pub struct Pool {
     segment: Arc<Segment>,
     rank: usize,
-    state: Mutex<State>,
+    state: Biased<State>,
 }
 
 /// A block that the owner of this value may write, by number.
@@ -197,7 +196,7 @@ impl Pool {
         Arc::new(Self {
             segment: Arc::clone(segment),
             rank,
-            state: Mutex::new(state),
+            state: Biased::new(state),
         })
     }
 
@@ -216,7 +215,7 @@ impl Pool {
     /// Bytes of memory that the pool has taken so far.
     #[must_use]
     pub fn taken(&self) -> usize {
-        self.state.lock().taken
+        self.state.enter().taken
     }
 
     /// A block of at least `len` bytes for the caller to write. Its content is whatever an earlier use left.
@@ -233,7 +232,7 @@ impl Pool {
     /// # Errors
     /// When the window cannot be allocated.
     pub fn take_chunk(self: &Arc<Self>) -> Result<Option<BlockMut>, PoolError> {
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         if !state.chunks_made {
             state.make_chunks(&self.segment)?;
         }
@@ -251,8 +250,14 @@ impl Pool {
     /// As [`Self::take`], without a guard.
     #[inline]
     pub(crate) fn hold(&self, len: usize) -> Result<Held, PoolError> {
+        if len > self.segment.arena_bytes() {
+            return Err(PoolError::Arena {
+                arena: self.segment.arena_bytes(),
+                wanted: len,
+            });
+        }
         let class = class_of(len);
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         let list = state.class(class);
         if let Some(number) = list.blocks.pop() {
             if state.blocks[number as usize].populated >= len {
@@ -266,13 +271,13 @@ impl Pool {
     /// Takes back a block that was held and not lent.
     #[inline]
     pub(crate) fn release(&self, block: u32) {
-        self.state.lock().free(block);
+        self.state.enter().free(block);
     }
 
     /// Records that `block`, held until now, is read by each of `readers` until it returns it.
     #[inline]
     pub(crate) fn lend(&self, block: u32, readers: &[usize]) -> Result<(), PoolError> {
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         for &borrower in readers {
             if state.room_of(&self.segment, self.rank, borrower)? == 0 {
                 return Err(PoolError::Lent { borrower });
@@ -286,7 +291,7 @@ impl Pool {
 
     /// Takes back all that `borrower`, which is dead, still held. Returns how many blocks that were.
     pub fn reclaim(&self, borrower: usize) -> usize {
-        let mut state = self.state.lock();
+        let mut state = self.state.enter();
         let dead = u32::try_from(borrower).expect("a rank fits into 32 bits");
         let held: Vec<u32> = (0..)
             .zip(&state.blocks)
@@ -298,6 +303,8 @@ impl Pool {
         }
         if let Some(entry) = &mut state.borrowers[borrower] {
             entry.lent = 0;
+            // What it returned before it died is ours already; read later, it would look like a return of what it does not hold.
+            (0..RETURNS).find(|_| entry.returns.try_take().is_none());
         }
         state.lent_to.retain(|&rank| rank != borrower);
         held.len()
@@ -306,7 +313,7 @@ impl Pool {
     /// How many blocks `borrower` holds, as far as its returns have been read.
     #[must_use]
     pub fn lent(&self, borrower: usize) -> usize {
-        self.state.lock().borrowers[borrower]
+        self.state.enter().borrowers[borrower]
             .as_ref()
             .map_or(0, |entry| entry.lent)
     }
@@ -316,7 +323,7 @@ impl Pool {
     /// # Errors
     /// When a borrower names a block that it does not hold.
     pub fn collect(&self) -> Result<(), PoolError> {
-        self.state.lock().collect()
+        self.state.enter().collect()
     }
 }
 
@@ -376,7 +383,9 @@ impl State {
         let len = len.next_multiple_of(4096).min(size_of_class(block.class));
         let fresh = block.offset + block.populated..block.offset + len;
         self.charge(fresh.len())?;
-        segment.populate(fresh)?;
+        segment
+            .populate(fresh.clone())
+            .inspect_err(|_| self.taken -= fresh.len())?;
         self.blocks[number as usize].populated = len;
         Ok(())
     }
@@ -387,14 +396,27 @@ impl State {
             return self.advance(size);
         }
         if self.extent.len() < size {
-            let start = self.advance(EXTENT)?;
-            self.charge(EXTENT)?;
-            segment.populate(start..start + EXTENT)?;
-            self.extent = start..start + EXTENT;
+            self.extent = self.grow(segment, EXTENT)?;
         }
         let start = self.extent.start;
         self.extent.start += size;
         Ok(start)
+    }
+
+    /// Takes `size` bytes of the arena and makes them real, or takes nothing: callers try again when there is no memory.
+    fn grow(&mut self, segment: &Segment, size: usize) -> Result<Range<usize>, PoolError> {
+        let before = (self.frontier, self.taken);
+        let grown = self
+            .charge(size)
+            .and_then(|()| self.advance(size))
+            .and_then(|start| {
+                segment.populate(start..start + size)?;
+                Ok(start..start + size)
+            });
+        if grown.is_err() {
+            (self.frontier, self.taken) = before;
+        }
+        grown
     }
 
     fn advance(&mut self, size: usize) -> Result<usize, PoolError> {
@@ -443,9 +465,7 @@ impl State {
             ..
         } = self.settings;
         let count = (chunk_window / chunk_size).max(2);
-        self.charge(count * chunk_size)?;
-        let start = self.advance(count * chunk_size)?;
-        segment.populate(start..start + count * chunk_size)?;
+        let start = self.grow(segment, count * chunk_size)?.start;
         for index in 0..count {
             let offset = start + index * chunk_size;
             let block = Block {
@@ -593,3 +613,7 @@ fn class_of(len: usize) -> u32 {
 fn size_of_class(class: u32) -> usize {
     SMALLEST << class
 }
+
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
+mod tests;

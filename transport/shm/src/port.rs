@@ -6,12 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::bell;
 use crate::block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending};
 use crate::inbox::Inbox;
 use crate::layout::RingPage;
 use crate::life::RankState;
 use crate::pool::{Pool, PoolError, PoolSettings};
-use crate::primitive::Ordering;
 use crate::ring::{Corrupted, Producer, Words};
 use crate::segment::{Mapped, Segment, SegmentError};
 
@@ -106,9 +106,7 @@ impl Port {
         {
             return Ok(false);
         }
-        self.segment.barrier().light();
-        // Relaxed: the barrier before orders it after the publication; see `bell`.
-        if ring.page().watched.0.load(Ordering::Relaxed) == 0 {
+        if bell::must_ring(ring.page(), self.segment.barrier()) {
             self.segment.control(peer).ring(self.rank);
         }
         Ok(true)
@@ -237,3 +235,7 @@ fn producer<'a>(
     }
     Ok(place.as_mut().expect("just filled"))
 }
+
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
+mod tests;

@@ -1,15 +1,26 @@
-//! Atomics and cells: the standard library's, or loom's when the protocols are model-checked.
+//! Atomics and cells: the standard library's, or those of a model checker.
 //!
-//! Everything that two ranks share is built from these types alone, so that the very code that runs between processes is what loom
-//! explores (`--cfg phalanx_loom`; plain `--cfg loom` would reach our dependencies too).
+//! Everything that two ranks share is built from these types alone, so that the very code that runs between processes is what the
+//! checkers explore: loom the weak orderings of a few accesses (`--cfg phalanx_loom`; plain `--cfg loom` would reach our dependencies
+//! too), shuttle the schedules of whole jobs (`--cfg phalanx_shuttle`).
 
 #[cfg(phalanx_loom)]
 pub(crate) use loom::{
     cell::UnsafeCell,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+    sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering, fence},
+    thread::yield_now,
 };
+#[cfg(phalanx_shuttle)]
+pub(crate) use scheduled::{AtomicU32, AtomicU64};
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
+pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64};
 #[cfg(not(phalanx_loom))]
-pub(crate) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, compiler_fence, fence};
+pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, compiler_fence, fence};
+#[cfg(not(phalanx_loom))]
+pub(crate) use std::thread::yield_now;
+
+#[cfg(phalanx_shuttle)]
+mod scheduled;
 
 /// `std::cell::UnsafeCell` with loom's interface: the pointer exists only inside the closure.
 #[cfg(not(phalanx_loom))]
@@ -19,6 +30,10 @@ pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
 
 #[cfg(not(phalanx_loom))]
 impl<T> UnsafeCell<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(std::cell::UnsafeCell::new(value))
+    }
+
     #[inline(always)]
     pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
         read(self.0.get())

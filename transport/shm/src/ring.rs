@@ -179,3 +179,7 @@ impl Cursor {
         }
     }
 }
+
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
+mod tests;

@@ -7,7 +7,7 @@
 //! This file is the only one that turns offsets into references. All of them are bounds- and alignment-checked, and no type that is
 //! mapped here has an invalid bit pattern or is reached by `&mut`, so a peer can make us read nonsense but not undefined behaviour.
 
-use std::alloc::{Layout as HeapLayout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::alloc::{Layout as HeapLayout, alloc_zeroed, dealloc};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -17,8 +17,10 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::layout::{
     ARENA_ALIGNMENT, Control, Header, MAGIC, MAX_RANKS, PAGE, Plan, ReturnPage, RingPage, VERSION,
@@ -101,6 +103,7 @@ impl Segment {
     /// When the shape cannot be, or the kernel refuses memory, a descriptor or address space.
     pub fn create(shape: &Shape) -> Result<Self, SegmentError> {
         let plan = shape.plan()?;
+        check_file_limit(plan)?;
         let file = memfd_create(
             c"phalanx",
             MFdFlags::MFD_CLOEXEC | MFdFlags::MFD_ALLOW_SEALING,
@@ -121,7 +124,7 @@ impl Segment {
     /// Creates a segment on the heap, for ranks that are threads of this process.
     ///
     /// # Errors
-    /// When the shape cannot be.
+    /// When the shape cannot be, or there is not that much address space.
     pub fn within_process(shape: &Shape) -> Result<Self, SegmentError> {
         let plan = shape.plan()?;
         // Asking for a page's alignment would make the allocator write zeros; zeroed memory of ordinary alignment comes untouched.
@@ -129,7 +132,7 @@ impl Segment {
             .map_err(|_| SegmentError::Arena(shape.arena_bytes))?;
         // SAFETY: the size is not zero.
         let start = NonNull::new(unsafe { alloc_zeroed(layout) })
-            .unwrap_or_else(|| handle_alloc_error(layout));
+            .ok_or_else(|| SegmentError::Map(io::ErrorKind::OutOfMemory.into()))?;
         let ahead = start.as_ptr().align_offset(PAGE);
         // SAFETY: the allocation is one page larger than the plan, so that its first page boundary and the plan fit.
         let base = unsafe { start.add(ahead) };
@@ -150,7 +153,10 @@ impl Segment {
     pub fn attach(file: OwnedFd) -> Result<Self, SegmentError> {
         let file = File::from(file);
         let size = file.metadata().map_err(SegmentError::Attach)?.len();
-        if size < PAGE as u64 {
+        // What could shrink, or lies in a file system that can fill up, would turn our loads into SIGBUS; and so could no segment.
+        let seals = fcntl(&file, FcntlArg::F_GET_SEALS).map(SealFlag::from_bits_truncate);
+        let sealed = seals.is_ok_and(|seals| seals.contains(SealFlag::F_SEAL_SHRINK));
+        if !sealed || size < PAGE as u64 {
             return Err(SegmentError::NotASegment { size });
         }
         let first = MmapOptions::new()
@@ -169,6 +175,7 @@ impl Segment {
     /// When the name cannot be used, or holds something else than a segment of this shape.
     pub fn join_named(name: &str, shape: &Shape) -> Result<Self, SegmentError> {
         let plan = shape.plan()?;
+        check_file_limit(plan)?;
         let (named, created) = Named::create_or_open(name, plan.size())?;
         let base = named.base();
         let segment = Self {
@@ -178,10 +185,19 @@ impl Segment {
             backing: Backing::Named(named),
         };
         if created {
-            segment.initialise()?;
+            segment.initialise().inspect_err(|_| segment.unlink())?;
         } else {
+            // To look at a page that is not there yet takes one; where none is left, that is SIGBUS.
+            segment.populate(0..PAGE)?;
             segment.await_magic(name)?;
-            let found = plan_in(segment.header(), plan.size() as u64)?;
+            let size = segment.header().size.load(Ordering::Relaxed);
+            let found = plan_in(segment.header(), size).map_err(|error| match error {
+                SegmentError::NotASegment { .. } => SegmentError::Name {
+                    name: name.to_owned(),
+                    reason: "it holds something else than a Phalanx segment".to_owned(),
+                },
+                other => other,
+            })?;
             if found != plan {
                 return Err(SegmentError::Shape {
                     name: name.to_owned(),
@@ -468,14 +484,27 @@ fn plan_in(header: &Header, size: u64) -> Result<Plan, SegmentError> {
         arena_bytes: header.arena_bytes.load(Ordering::Relaxed),
     };
     let plan = shape.plan()?;
-    if plan.size() as u64 != size || header.size.load(Ordering::Relaxed) != size {
+    if plan.size() as u64 != size
+        || header.size.load(Ordering::Relaxed) != size
+        || plan.arena_bytes as u64 != shape.arena_bytes
+    {
         return Err(SegmentError::NotASegment { size });
     }
     Ok(plan)
 }
 
+/// Beyond the limit on file sizes, giving a file its size is not an error but a signal (SIGXFSZ).
+fn check_file_limit(plan: Plan) -> Result<(), SegmentError> {
+    let (limit, _) =
+        getrlimit(Resource::RLIMIT_FSIZE).map_err(|errno| SegmentError::Create(errno.into()))?;
+    if plan.size() as u64 > limit {
+        return Err(SegmentError::Create(Errno::EFBIG.into()));
+    }
+    Ok(())
+}
+
 /// Sleepers use `membarrier` where the kernel has it; asking also registers this process.
-fn barrier_of_this_kernel() -> Barrier {
+pub(crate) fn barrier_of_this_kernel() -> Barrier {
     if system::register_for_membarrier() {
         Barrier::Asymmetric
     } else {
@@ -610,3 +639,7 @@ pub enum SegmentError {
         process: u32,
     },
 }
+
+#[cfg(test)]
+#[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
+mod tests;
