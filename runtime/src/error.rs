@@ -109,6 +109,14 @@ pub enum Error {
     /// The configuration has mistakes.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The configuration asks for queues inside one process, and the ranks are processes.
+    #[error(
+        "transport.same_host = inproc joins threads, but the {size} ranks of this job are processes: set it to auto or shm"
+    )]
+    InprocBetweenProcesses {
+        /// Ranks of the job.
+        size: usize,
+    },
     /// The world was asked for twice.
     #[error(
         "this process has joined its job already: pass the world, or a clone of its communicator, to where it is needed"

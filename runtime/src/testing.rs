@@ -4,11 +4,15 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 
+use parking_lot::Mutex;
 use phalanx_shm::{Segment, Shape};
+use phalanx_transport::{Inproc, Link};
 
-use crate::config::Config;
+use crate::config::{Config, SameHost};
 use crate::error::Result;
 use crate::world::World;
+
+pub use phalanx_transport::{Controls, InprocSettings};
 
 /// Runs `rank` on `ranks` threads, each with the world of one rank, and returns their results in order of rank.
 ///
@@ -32,12 +36,24 @@ pub fn run<R: Send>(ranks: usize, rank: impl Fn(&World) -> Result<R> + Sync) -> 
 }
 
 /// A job of threads, to be configured before it runs.
+///
+/// # Examples
+/// ```
+/// use phalanx_runtime::testing::{InprocSettings, Job};
+///
+/// // Queues of two packets that arrive late and out of step: what a program may not rely on, it does not find here.
+/// let mut faults = InprocSettings::default();
+/// faults.capacity = 2;
+/// faults.delay = 7;
+/// Job::new(3).inproc(faults).run(|world| world.barrier());
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a job runs when `run` is called"]
 pub struct Job {
     ranks: usize,
     config: Arc<Config>,
     arena_bytes: u64,
+    inproc: Option<InprocSettings>,
 }
 
 impl Job {
@@ -47,15 +63,23 @@ impl Job {
             ranks,
             config: Arc::new(Config::default()),
             arena_bytes: 1 << 30,
+            inproc: None,
         }
     }
 
-    /// With these settings.
-    pub fn config(self, config: Config) -> Self {
-        Self {
-            config: Arc::new(config),
-            ..self
+    /// With these settings; `transport.same_host = "inproc"` replaces the shared segment by queues.
+    pub fn config(mut self, config: Config) -> Self {
+        if config.transport().same_host == SameHost::Inproc {
+            self.inproc.get_or_insert_default();
         }
+        self.config = Arc::new(config);
+        self
+    }
+
+    /// Through queues instead of a shared segment: queues that can be short, slow and out of step.
+    pub fn inproc(mut self, settings: InprocSettings) -> Self {
+        self.inproc = Some(settings);
+        self
     }
 
     /// Runs `rank` on every thread, as [`run`] does.
@@ -63,14 +87,54 @@ impl Job {
     /// # Panics
     /// As [`run`].
     pub fn run<R: Send>(&self, rank: impl Fn(&World) -> Result<R> + Sync) -> Vec<R> {
-        let shape = Shape {
-            ranks: self.ranks,
-            arena_bytes: self.arena_bytes,
+        let Some(settings) = &self.inproc else {
+            let shape = Shape {
+                ranks: self.ranks,
+                arena_bytes: self.arena_bytes,
+            };
+            let segment = Segment::within_process(&shape).unwrap_or_else(|error| panic!("{error}"));
+            let segment = Arc::new(segment);
+            let join =
+                |index| World::over_segment(Arc::clone(&segment), index, Arc::clone(&self.config));
+            return run_threads(self.ranks, join, rank);
         };
-        let segment = Segment::within_process(&shape).unwrap_or_else(|error| panic!("{error}"));
-        let segment = Arc::new(segment);
-        let join =
-            |index| World::over_segment(Arc::clone(&segment), index, Arc::clone(&self.config));
+        let links = Inproc::job(self.ranks, *settings);
+        self.run_over(links, rank)
+    }
+
+    /// Runs `rank` on every thread, through queues whose [`Controls`] it is given: to kill a peer, or to fill up the way to it.
+    ///
+    /// # Panics
+    /// As [`run`].
+    pub fn run_with_controls<R: Send>(
+        &self,
+        rank: impl Fn(&World, &Controls) -> Result<R> + Sync,
+    ) -> Vec<R> {
+        let links = Inproc::job(self.ranks, self.inproc.unwrap_or_default());
+        let Some(controls) = links.first().map(Inproc::controls) else {
+            return Vec::new();
+        };
+        self.run_over(links, |world| rank(world, &controls))
+    }
+
+    fn run_over<R: Send>(
+        &self,
+        links: Vec<Inproc>,
+        rank: impl Fn(&World) -> Result<R> + Sync,
+    ) -> Vec<R> {
+        let links: Vec<_> = links
+            .into_iter()
+            .map(|link| Mutex::new(Some(link)))
+            .collect();
+        let join = |index: usize| {
+            let link = links[index].lock().take().expect("each rank joins once");
+            Ok(World::over(
+                Link::Inproc(link),
+                index,
+                self.ranks,
+                Arc::clone(&self.config),
+            ))
+        };
         run_threads(self.ranks, join, rank)
     }
 }

@@ -9,7 +9,7 @@ use phalanx_transport::{Link, LinkError, Shm, Transport};
 use phalanx_wireup::{Place, SegmentSource};
 
 use crate::communicator::Communicator;
-use crate::config::{Config, ProtocolSettings};
+use crate::config::{Config, ProtocolSettings, SameHost};
 use crate::engine::{Engine, Limits};
 use crate::error::{Error, Result};
 use crate::progress::{Limit, Progress};
@@ -43,6 +43,9 @@ pub fn init() -> Result<World> {
     let config = Config::from_environment()?;
     if JOINED.swap(true, Ordering::Relaxed) {
         return Err(Error::AlreadyJoined);
+    }
+    if config.transport().same_host == SameHost::Inproc && place.size > 1 {
+        return Err(Error::InprocBetweenProcesses { size: place.size });
     }
     let arena = config.memory().arena;
     let shape = Shape {

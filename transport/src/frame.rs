@@ -315,3 +315,6 @@ const WITHDRAW: u8 = 7;
 const ABORT: u8 = 8;
 const CREDIT: u8 = 9;
 const TYPE_NAME: u8 = 10;
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -8,10 +8,14 @@
 pub mod frame;
 pub mod payload;
 
+#[cfg(test)]
+mod conformance;
+mod inproc;
 mod link;
 mod shm;
 
 pub use frame::{Envelope, Header};
+pub use inproc::{Controls, Inproc, InprocSettings, InprocSleeper};
 pub use link::{Capabilities, Found, Link, LinkError, Packet, PeerState, Sleeper, Transport};
 pub use payload::{AlignedBytes, Buffer, Inline, Payload};
 pub use phalanx_shm::Death;

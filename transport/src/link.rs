@@ -6,6 +6,7 @@ use std::time::Duration;
 use phalanx_shm::{BorrowError, Death, PoolError, PortError, Segment, SegmentError, Words};
 
 use crate::frame::{FrameError, Header};
+use crate::inproc::{Inproc, InprocSleeper};
 use crate::payload::{Buffer, Payload};
 use crate::shm::Shm;
 
@@ -80,6 +81,9 @@ pub enum PeerState {
 }
 
 /// One way to carry packets between the ranks of a job. No method waits.
+///
+/// Packets from one rank to another arrive once and in order; those that a rank has not taken when it departs are lost. A rank
+/// reaches itself without its link. The conformance tests say the rest.
 pub trait Transport {
     /// What the link can do.
     fn capabilities(&self) -> Capabilities;
@@ -88,6 +92,10 @@ pub trait Transport {
     ///
     /// # Errors
     /// When the peer's ring is damaged or memory ran out.
+    ///
+    /// # Panics
+    /// When the header has no room for the bytes: whole messages carry any number, names few, chunks travel by
+    /// [`Self::send_buffer`], and all others stand alone.
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError>;
 
     /// Sends a header with a buffer of [`Self::reserve`] or [`Self::reserve_chunk`], uncopied. Gives the buffer back when there is no
@@ -95,6 +103,9 @@ pub trait Transport {
     ///
     /// # Errors
     /// As [`Self::send`].
+    ///
+    /// # Panics
+    /// When the header is neither a whole message nor a chunk.
     fn send_buffer(
         &mut self,
         peer: usize,
@@ -114,13 +125,15 @@ pub trait Transport {
     /// When memory ran out.
     fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError>;
 
-    /// The next packet, with its sender.
+    /// The next packet, with its sender. When [`Self::departures`] has shown that a peer has gone, all that it sent comes before the
+    /// next `None`.
     ///
     /// # Errors
     /// When a peer sent what cannot be.
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError>;
 
-    /// Gets ready to sleep; `false` when something arrived meanwhile.
+    /// Gets ready to sleep; `false` when something arrived meanwhile. Arrivals, departures and [`Sleeper::wake`] from now on end the
+    /// sleep or keep it from beginning; whatever else the caller waits for, departures too, it has to look at once more in between.
     fn prepare_sleep(&mut self) -> bool;
 
     /// How many peers have departed; changes exactly when some [`Self::state_of`] does.
@@ -136,12 +149,15 @@ pub trait Transport {
 pub enum Link {
     /// Ranks of one host through shared memory.
     Shm(Shm),
+    /// Ranks that are threads of this process.
+    Inproc(Inproc),
 }
 
 macro_rules! each_link {
     ($link:expr, $inner:ident => $call:expr) => {
         match $link {
             Link::Shm($inner) => $call,
+            Link::Inproc($inner) => $call,
         }
     };
 }
@@ -157,6 +173,9 @@ impl Link {
             Self::Shm(shm) => Ok(shm
                 .poll_frame()?
                 .map(|(peer, words)| (peer, Found::Frame(words)))),
+            Self::Inproc(inproc) => Ok(inproc
+                .poll()?
+                .map(|(peer, packet)| (peer, Found::Packet(packet)))),
         }
     }
 
@@ -168,6 +187,7 @@ impl Link {
         match (found, self) {
             (Found::Packet(packet), _) => Ok(packet),
             (Found::Frame(words), Self::Shm(shm)) => shm.unpack(peer, &words),
+            (Found::Frame(_), Self::Inproc(_)) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -177,6 +197,7 @@ impl Link {
     pub fn expose(&self, bytes: &[u8]) -> Option<u64> {
         match self {
             Self::Shm(shm) => shm.expose(bytes),
+            Self::Inproc(_) => None,
         }
     }
 
@@ -187,6 +208,7 @@ impl Link {
     pub fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         match self {
             Self::Shm(shm) => shm.pull(peer, offset, into),
+            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -194,6 +216,7 @@ impl Link {
     pub fn stop_receiving(&mut self) {
         match self {
             Self::Shm(shm) => shm.stop_receiving(),
+            Self::Inproc(inproc) => inproc.depart(PeerState::Leaving),
         }
     }
 
@@ -201,6 +224,7 @@ impl Link {
     pub fn leave(&mut self, failed: bool) {
         match self {
             Self::Shm(shm) => shm.leave(failed),
+            Self::Inproc(inproc) => inproc.leave(failed),
         }
     }
 
@@ -209,6 +233,7 @@ impl Link {
     pub fn segment(&self) -> Option<&Arc<Segment>> {
         match self {
             Self::Shm(shm) => Some(shm.segment()),
+            Self::Inproc(_) => None,
         }
     }
 
@@ -216,6 +241,8 @@ impl Link {
     pub fn forget(&mut self, peer: usize) {
         match self {
             Self::Shm(shm) => shm.forget(peer),
+            // Its buffers are the process's, which frees them with the last reader.
+            Self::Inproc(_) => {}
         }
     }
 
@@ -224,6 +251,7 @@ impl Link {
     pub fn sleeper(&self) -> Sleeper {
         match self {
             Self::Shm(shm) => Sleeper::Shm(shm.sleeper()),
+            Self::Inproc(inproc) => Sleeper::Inproc(inproc.sleeper()),
         }
     }
 }
@@ -283,6 +311,8 @@ impl Transport for Link {
 pub enum Sleeper {
     /// Sleeps on a word of the segment.
     Shm(phalanx_shm::Sleeper),
+    /// Sleeps on a condition of the process.
+    Inproc(InprocSleeper),
 }
 
 impl Sleeper {
@@ -290,6 +320,7 @@ impl Sleeper {
     pub fn sleep(&self, timeout: Duration) {
         match self {
             Self::Shm(sleeper) => sleeper.sleep(timeout),
+            Self::Inproc(sleeper) => sleeper.sleep(timeout),
         }
     }
 
@@ -297,6 +328,7 @@ impl Sleeper {
     pub fn wake(&self) {
         match self {
             Self::Shm(sleeper) => sleeper.wake(),
+            Self::Inproc(sleeper) => sleeper.wake(),
         }
     }
 }
@@ -330,5 +362,21 @@ pub enum LinkError {
     NotExposed {
         /// The sender.
         peer: usize,
+    },
+    /// The process has no memory.
+    #[error(
+        "no memory for a buffer of {bytes} bytes: send in smaller pieces or raise the memory limit"
+    )]
+    OutOfMemory {
+        /// Bytes asked for.
+        bytes: usize,
+    },
+    /// This rank itself is gone.
+    #[error(
+        "rank {rank} has left its job or was killed by its test, so that it can send and receive nothing: let go of its handles"
+    )]
+    Departed {
+        /// This rank.
+        rank: usize,
     },
 }

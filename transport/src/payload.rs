@@ -3,9 +3,13 @@
 //! Every payload starts at an address that is a multiple of [`ALIGNMENT`], so that an rkyv archive or a slice of numbers is read
 //! where it is. Dropping a payload gives its memory back to whoever owns it.
 
+pub(crate) mod permit;
+
 use std::ops::{Deref, DerefMut};
 
 use phalanx_shm::{BlockMut, Borrowed, Words};
+
+use permit::Permit;
 
 /// Alignment in bytes of the first byte of every payload.
 pub const ALIGNMENT: usize = 16;
@@ -143,10 +147,12 @@ impl DerefMut for Buffer {
 }
 
 /// A heap buffer aligned to [`ALIGNMENT`].
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub struct AlignedBytes {
     words: Vec<u128>,
     len: usize,
+    /// For buffers of a bounded set.
+    permit: Option<Permit>,
 }
 
 impl AlignedBytes {
@@ -156,6 +162,7 @@ impl AlignedBytes {
         Self {
             words: vec![0; len.div_ceil(ALIGNMENT)],
             len,
+            permit: None,
         }
     }
 
@@ -164,7 +171,11 @@ impl AlignedBytes {
     pub fn with_capacity(len: usize) -> Option<Self> {
         let mut words = Vec::new();
         words.try_reserve_exact(len.div_ceil(ALIGNMENT)).ok()?;
-        Some(Self { words, len: 0 })
+        Some(Self {
+            words,
+            len: 0,
+            permit: None,
+        })
     }
 
     /// Adds `bytes` at the end.
@@ -190,6 +201,10 @@ impl AlignedBytes {
     /// Sets the length to `len` and returns all bytes to be written; new ones are zero.
     #[must_use]
     pub fn resize(&mut self, len: usize) -> &mut [u8] {
+        // What a truncation left in the last word is not content any more.
+        if let Some(rest) = bytemuck::cast_slice_mut(&mut self.words).get_mut(self.len..) {
+            rest.fill(0_u8);
+        }
         self.words.resize(len.div_ceil(ALIGNMENT), 0);
         self.len = len;
         self.as_mut_slice()
@@ -212,6 +227,20 @@ impl AlignedBytes {
     /// Shortens the buffer to its first `len` bytes; a longer `len` changes nothing.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
+        self.words.truncate(self.len.div_ceil(ALIGNMENT));
+    }
+
+    /// The buffer, giving `permit` back when it is dropped.
+    pub(crate) fn with_permit(mut self, permit: Permit) -> Self {
+        self.permit = Some(permit);
+        self
+    }
+}
+
+impl Clone for AlignedBytes {
+    /// A copy of the bytes; a place in a bounded set is not copied.
+    fn clone(&self) -> Self {
+        Self::copy_of(self)
     }
 }
 
@@ -223,3 +252,6 @@ impl Deref for AlignedBytes {
         &bytemuck::cast_slice(&self.words)[..self.len]
     }
 }
+
+#[cfg(test)]
+mod tests;

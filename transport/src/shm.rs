@@ -38,10 +38,7 @@ impl Shm {
 
     #[inline]
     pub(crate) fn expose(&self, bytes: &[u8]) -> Option<u64> {
-        self.port
-            .segment()
-            .offset_of(bytes)
-            .map(|offset| offset as u64)
+        self.port.expose(bytes)
     }
 
     pub(crate) fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {

@@ -68,11 +68,13 @@ impl Control {
 
     /// Owner, once no ring is watched: announces that it is about to sleep. `false`, and no announcement, when a bell has been rung.
     pub(crate) fn announce_sleep(&self) -> bool {
-        if self.bell.gate.fetch_or(SLEEPING, RING) & PENDING == 0 {
-            return true;
-        }
-        self.bell.gate.fetch_and(!SLEEPING, RING);
-        false
+        // One step, and none when refused: a flag raised and taken back could be one that another thread of this rank sleeps on.
+        let raised = |gate| (gate & PENDING == 0).then_some(gate | SLEEPING);
+        // Relaxed: who is refused changes nothing, and synchronises when it takes the rings.
+        self.bell
+            .gate
+            .fetch_update(RING, Ordering::Relaxed, raised)
+            .is_ok()
     }
 
     /// Owner, after the announcement: sleeps until it is woken or `timeout` has passed. May return early.

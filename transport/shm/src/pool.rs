@@ -21,6 +21,8 @@ use crate::segment::{Mapped, Segment, SegmentError};
 
 /// The smallest block: four cache lines.
 const SMALLEST: usize = 256;
+/// A block of this size fits into no address space.
+const LARGEST: usize = 1 << 62;
 /// Blocks below this come from extents of this size that are populated at once.
 const EXTENT: usize = 256 << 10;
 /// Free blocks that a class has before it looks for returned ones: enough that a ping-pong reads the borrower's list once in a
@@ -604,10 +606,13 @@ impl Readers {
     }
 }
 
-/// Number of the smallest class that holds `len` bytes.
+/// Number of the smallest class that holds `len` bytes; for more than any arena has, of one that no arena holds.
 #[inline]
 fn class_of(len: usize) -> u32 {
-    len.max(SMALLEST).next_power_of_two().trailing_zeros() - SMALLEST.trailing_zeros()
+    len.clamp(SMALLEST, LARGEST)
+        .next_power_of_two()
+        .trailing_zeros()
+        - SMALLEST.trailing_zeros()
 }
 
 fn size_of_class(class: u32) -> usize {

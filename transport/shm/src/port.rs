@@ -165,6 +165,17 @@ impl Port {
         self.lending.borrow(owner, descriptor)
     }
 
+    /// Where in the segment `bytes` lie, if they are in this rank's arena: peers take nothing else for what this rank exposes. A block
+    /// on loan from another rank is not.
+    #[must_use]
+    #[inline]
+    pub fn expose(&self, bytes: &[u8]) -> Option<u64> {
+        let plan = self.segment.plan();
+        let offset = self.segment.offset_of(bytes)?;
+        (offset >= plan.arena(self.rank) && offset + bytes.len() <= plan.arena(self.rank + 1))
+            .then_some(offset as u64)
+    }
+
     /// Copies what `owner` exposes at `offset` of the segment into `into`.
     ///
     /// # Errors

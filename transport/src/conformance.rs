@@ -1,0 +1,186 @@
+//! What every link promises, as tests over any way to make the links of a job.
+//!
+//! A contract is a function of a [`Job`]; [`conformance!`] at the end of this file makes a test of each contract for each kind of
+//! link. A new link is one more line there. Nothing here measures time: a link that hangs is found by [`bounded`], which waits far
+//! longer than any link needs.
+
+mod life;
+mod memory;
+mod oracle;
+mod order;
+mod sleep;
+
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
+
+use phalanx_shm::{Death, PoolSettings, Port, Segment, Shape};
+
+use crate::frame::{Envelope, Header};
+use crate::inproc::{Inproc, InprocSettings};
+use crate::link::{Link, Packet, Transport};
+use crate::shm::Shm;
+
+/// Makes the links of a job of so many ranks.
+type Job = fn(usize) -> Vec<Link>;
+
+/// Polls after which a packet that was sent counts as lost.
+const PATIENCE: usize = 1000;
+/// Time after which a test counts as hanging.
+const HANG: Duration = Duration::from_secs(120);
+
+/// Runs `scenario`, which may wait for other threads, and fails when it never ends.
+fn bounded(scenario: impl FnOnce() + Send + 'static) {
+    let (done, finished) = channel();
+    let thread = thread::spawn(move || {
+        scenario();
+        let _ = done.send(());
+    });
+    if finished.recv_timeout(HANG) == Err(RecvTimeoutError::Timeout) {
+        panic!("the link hangs");
+    }
+    if let Err(panic) = thread.join() {
+        resume_unwind(panic);
+    }
+}
+
+/// The next packet, which is on its way.
+fn receive(link: &mut Link) -> (usize, Packet) {
+    (0..PATIENCE)
+        .find_map(|_| link.poll().unwrap())
+        .expect("a packet is lost")
+}
+
+/// The next packet from another thread.
+fn await_packet(link: &mut Link) -> (usize, Packet) {
+    loop {
+        if let Some(arrival) = link.poll().unwrap() {
+            return arrival;
+        }
+        thread::yield_now();
+    }
+}
+
+/// Sends while another thread makes room.
+fn insist(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) {
+    while !link.send(peer, header, bytes).unwrap() {
+        thread::yield_now();
+    }
+}
+
+/// Nothing more is on its way.
+fn assert_silent(link: &mut Link) {
+    for _ in 0..PATIENCE {
+        let arrival = link.poll().unwrap();
+        assert!(arrival.is_none(), "nobody sent {arrival:?}");
+    }
+}
+
+/// Ends `rank` as if its process had died.
+fn kill(links: &[Link], rank: usize) {
+    match &links[rank] {
+        Link::Shm(shm) => {
+            let dead = phalanx_shm::RankState::Dead(Death::Signal(9));
+            shm.segment().depart(rank, dead);
+        }
+        Link::Inproc(inproc) => inproc.controls().kill(rank),
+    }
+}
+
+/// A whole message that a test can tell from others.
+fn numbered(number: i32) -> Header {
+    Header::Eager(Envelope::new(3, number, 5))
+}
+
+/// Bytes that differ from those of another seed or length.
+fn pattern(seed: usize, len: usize) -> Vec<u8> {
+    (0..len)
+        .map(|index| (index * 7 + seed * 31 + (index >> 8) + len) as u8)
+        .collect()
+}
+
+fn inproc(ranks: usize, change: impl FnOnce(&mut InprocSettings)) -> Vec<Link> {
+    let mut settings = InprocSettings::default();
+    change(&mut settings);
+    let links = Inproc::job(ranks, settings);
+    links.into_iter().map(Link::Inproc).collect()
+}
+
+/// Ranks that find the segment at the addresses given by `mappings`, in turn.
+fn shm(mappings: &[Arc<Segment>]) -> Vec<Link> {
+    (0..mappings[0].ranks())
+        .zip(mappings.iter().cycle())
+        .map(|(rank, segment)| {
+            Port::attach(Arc::clone(segment), rank, PoolSettings::default()).unwrap()
+        })
+        .map(|port| Link::Shm(Shm::new(port)))
+        .collect()
+}
+
+fn shape(ranks: usize) -> Shape {
+    Shape {
+        ranks,
+        arena_bytes: 16 << 20,
+    }
+}
+
+fn shm_on_heap(ranks: usize) -> Vec<Link> {
+    shm(&[Arc::new(Segment::within_process(&shape(ranks)).unwrap())])
+}
+
+/// As between processes: no two neighbours see the segment at the same address.
+fn shm_mapped_twice(ranks: usize) -> Vec<Link> {
+    let first = Segment::create(&shape(ranks)).unwrap();
+    let descriptor = first.descriptor().unwrap().try_clone_to_owned().unwrap();
+    let second = Segment::attach(descriptor).unwrap();
+    shm(&[Arc::new(first), Arc::new(second)])
+}
+
+/// One test for each function that is named.
+macro_rules! contracts {
+    ($job:expr; $($file:ident { $($contract:ident)* })*) => {$(
+        mod $file {
+            $(#[test] fn $contract() { crate::conformance::$file::$contract($job); })*
+        }
+    )*};
+}
+
+/// All contracts for each link.
+macro_rules! conformance {
+    ($($link:ident: $job:expr,)*) => {$(
+        mod $link {
+            contracts! { $job;
+                oracle { any_schedule_delivers_what_a_queue_for_each_pair_would }
+                order {
+                    many_senders_reach_one_receiver_in_order everyone_talks_to_everyone
+                    a_full_link_refuses_and_loses_nothing a_full_link_gives_the_buffer_back a_full_pair_hinders_no_other
+                }
+                memory {
+                    payloads_are_aligned_and_whole kept_payloads_stay_intact payloads_outlive_their_links
+                    memory_is_reused_in_any_order_of_return a_forwarded_payload_arrives chunks_are_bounded_and_come_back
+                    what_a_dead_rank_held_comes_back more_than_there_is_cannot_be_reserved what_is_exposed_can_be_pulled_and_nothing_else
+                }
+                life {
+                    who_leaves_is_seen_to who_dies_is_seen_to what_was_sent_before_a_departure_is_readable
+                    all_that_a_departed_rank_sent_comes_before_nothing a_leaving_rank_is_told_from_one_that_left
+                    a_rank_that_fails_is_told_from_one_that_left
+                }
+                sleep {
+                    mail_keeps_awake mail_wakes a_call_wakes a_departure_wakes a_death_wakes a_timeout_ends_sleep
+                    a_sleeper_whose_neighbour_timed_out_is_woken
+                    a_sleeper_whose_neighbour_looks_for_mail_is_woken no_wake_up_is_lost_between_two no_wake_up_is_lost_among_many
+                }
+            }
+        }
+    )*};
+}
+
+conformance! {
+    inproc_by_default: |ranks| crate::conformance::inproc(ranks, |_| ()),
+    inproc_when_tight: |ranks| crate::conformance::inproc(ranks, |settings| (settings.capacity, settings.chunks) = (1, 1)),
+    inproc_when_late: |ranks| crate::conformance::inproc(ranks, |settings| (settings.delay, settings.seed) = (50, 1)),
+    shm_on_heap: crate::conformance::shm_on_heap,
+    shm_mapped_twice: crate::conformance::shm_mapped_twice,
+}

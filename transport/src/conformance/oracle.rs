@@ -1,0 +1,178 @@
+//! Random schedules against the simplest model there is: a queue for each pair.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
+use crate::conformance::{Job, PATIENCE, assert_silent, pattern};
+use crate::frame::Header;
+use crate::frame::tests::{any_envelope, any_header};
+use crate::link::{Link, Packet, Transport};
+use crate::payload::{Buffer, Inline, Payload};
+
+const RANKS: usize = 3;
+/// Payloads that receivers keep at a time; more could use up an arena of the tests.
+const MOST_KEPT: usize = 32;
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send(usize, usize, Header, usize),
+    SendBuffer(usize, usize, Header, usize),
+    SendChunk(usize, usize, Header, usize),
+    Poll(usize),
+    Drop(prop::sample::Index),
+}
+
+/// What must arrive.
+type Sent = (Header, Vec<u8>);
+
+/// The links, and what should be in them.
+struct Play {
+    links: Vec<Link>,
+    expected: BTreeMap<(usize, usize), VecDeque<Sent>>,
+    kept: Vec<(Vec<u8>, Payload)>,
+    step: usize,
+}
+
+pub(super) fn any_schedule_delivers_what_a_queue_for_each_pair_would(job: Job) {
+    let config = Config {
+        cases: 64,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let schedule = prop::collection::vec(any_step(), 0..250);
+    TestRunner::new(config)
+        .run(&schedule, |steps| {
+            let mut play = Play {
+                links: job(RANKS),
+                expected: BTreeMap::new(),
+                kept: Vec::new(),
+                step: 0,
+            };
+            for step in steps {
+                play.perform(step);
+            }
+            play.finish();
+            Ok(())
+        })
+        .unwrap_or_else(|failure| panic!("{failure}"));
+}
+
+impl Play {
+    fn perform(&mut self, step: Step) {
+        self.step += 1;
+        match step {
+            Step::Send(from, to, header, len) => {
+                let bytes = pattern(self.step, len);
+                if self.links[from].send(to, &header, &bytes).unwrap() {
+                    self.expect(from, to, header, bytes);
+                }
+            }
+            Step::SendBuffer(from, to, header, len) => {
+                let buffer = self.links[from].reserve(len).unwrap();
+                self.hand_over(from, to, header, buffer);
+            }
+            Step::SendChunk(from, to, header, len) => {
+                if let Some(mut buffer) = self.links[from].reserve_chunk().unwrap() {
+                    buffer.truncate(len);
+                    self.hand_over(from, to, header, buffer);
+                }
+            }
+            Step::Poll(at) => {
+                self.take(at);
+            }
+            Step::Drop(index) => {
+                if !self.kept.is_empty() {
+                    let index = index.index(self.kept.len());
+                    let (bytes, payload) = self.kept.swap_remove(index);
+                    assert_eq!(*payload, *bytes, "a kept payload changed");
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, from: usize, to: usize, header: Header, mut buffer: Buffer) {
+        let bytes = pattern(self.step, buffer.len());
+        buffer.copy_from_slice(&bytes);
+        match self.links[from].send_buffer(to, &header, buffer).unwrap() {
+            None => self.expect(from, to, header, bytes),
+            Some(buffer) => assert_eq!(*buffer, *bytes, "a refused buffer changed"),
+        }
+    }
+
+    fn expect(&mut self, from: usize, to: usize, header: Header, bytes: Vec<u8>) {
+        let queue = self.expected.entry((from, to)).or_default();
+        queue.push_back((header, bytes));
+    }
+
+    /// Polls once; whether something came.
+    fn take(&mut self, at: usize) -> bool {
+        let Some((from, Packet { header, payload })) = self.links[at].poll().unwrap() else {
+            return false;
+        };
+        let expected = self
+            .expected
+            .get_mut(&(from, at))
+            .and_then(VecDeque::pop_front);
+        let (expected, bytes) = expected.expect("nobody sent this");
+        assert_eq!(header, expected);
+        assert_eq!(*payload, *bytes);
+        self.kept.push((bytes, payload));
+        if self.kept.len() > MOST_KEPT {
+            self.kept.remove(0);
+        }
+        true
+    }
+
+    fn finish(mut self) {
+        for at in 0..RANKS {
+            let mut idle = 0;
+            while idle < PATIENCE
+                && self
+                    .expected
+                    .iter()
+                    .any(|(pair, queue)| pair.1 == at && !queue.is_empty())
+            {
+                idle = if self.take(at) { 0 } else { idle + 1 };
+            }
+            assert_silent(&mut self.links[at]);
+        }
+        assert!(
+            self.expected.values().all(VecDeque::is_empty),
+            "packets are lost"
+        );
+        for (bytes, payload) in self.kept {
+            assert_eq!(*payload, *bytes, "a kept payload changed");
+        }
+    }
+}
+
+fn any_step() -> impl Strategy<Value = Step> {
+    let copied = (any_header(), any_len()).prop_map(|(header, len)| match header {
+        Header::Eager(_) => (header, len),
+        Header::TypeName { .. } => (header, len % (Inline::CAPACITY + 1)),
+        _ => (header, 0),
+    });
+    let copied = copied.prop_filter("chunks are never copied", |(header, _)| {
+        !matches!(header, Header::Chunk { .. })
+    });
+    let chunk = (any::<u64>(), any::<u64>())
+        .prop_map(|(receive, position)| Header::Chunk { receive, position });
+    let lent = prop_oneof![any_envelope().prop_map(Header::Eager), chunk.clone()];
+    prop_oneof![
+        3 => (any_pair(), copied).prop_map(|((from, to), (header, len))| Step::Send(from, to, header, len)),
+        2 => (any_pair(), lent, any_len()).prop_map(|((from, to), header, len)| Step::SendBuffer(from, to, header, len)),
+        2 => (any_pair(), chunk, any_len()).prop_map(|((from, to), header, len)| Step::SendChunk(from, to, header, len)),
+        4 => (0..RANKS).prop_map(Step::Poll),
+        1 => any::<prop::sample::Index>().prop_map(Step::Drop),
+    ]
+}
+
+fn any_pair() -> impl Strategy<Value = (usize, usize)> {
+    (0..RANKS, 1..RANKS).prop_map(|(from, ahead)| (from, (from + ahead) % RANKS))
+}
+
+fn any_len() -> impl Strategy<Value = usize> {
+    prop_oneof![0_usize..=48, 49_usize..=300, 0_usize..=100_000]
+}
