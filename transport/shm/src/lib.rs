@@ -38,6 +38,8 @@ mod biased;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
+mod footprint;
+#[cfg(not(phalanx_loom))]
 pub mod handoff;
 #[cfg(not(phalanx_loom))]
 mod inbox;
@@ -73,6 +75,7 @@ mod schedules;
 pub use {
     biased::{Biased, Guard},
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
+    footprint::{EXTENT_BYTES, PAIR_BYTES, idle_bytes},
     layout::MAX_RANKS,
     lease::{Lessor, ReadLease, WriteLease, lease},
     life::{Death, RankState},
@@ -80,4 +83,5 @@ pub use {
     port::{Port, PortError, Sleeper},
     ring::{Corrupted, Words},
     segment::{Segment, SegmentError, Shape},
+    system::membarrier_is_available,
 };

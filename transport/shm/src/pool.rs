@@ -24,7 +24,7 @@ const SMALLEST: usize = 256;
 /// A block of this size fits into no address space.
 const LARGEST: usize = 1 << 62;
 /// Blocks below this come from extents of this size that are populated at once.
-const EXTENT: usize = 256 << 10;
+pub(crate) const EXTENT: usize = 256 << 10;
 /// Free blocks that a class has before it looks for returned ones: enough that a ping-pong reads the borrower's list once in a
 /// dozen messages, few enough to stay in the first-level cache.
 const WARM: usize = 8;
