@@ -29,6 +29,22 @@ pub(crate) enum Command {
     /// The exit code is that of the first rank that fails, 128 and the signal if it was killed; 124 after the time limit,
     /// 126 or 127 if the program cannot be executed or found, 125 if the launcher itself fails.
     Run(RunArguments),
+    /// Describe this machine, its limits, how messages travel on it, and every setting with its origin
+    ///
+    /// The exit code is 2 if the configuration has mistakes, which are listed.
+    Info(InfoArguments),
+}
+
+/// `phalanx info`.
+#[derive(Args, Debug)]
+pub(crate) struct InfoArguments {
+    /// Configuration file, instead of the one that PHALANX_CONFIG names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `phalanx run`.
@@ -165,9 +181,10 @@ mod tests {
     }
 
     fn run_arguments(arguments: &[&str]) -> anyhow::Result<RunArguments> {
-        let Command::Run(run) =
-            Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?.command;
-        Ok(run)
+        match Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?.command {
+            Command::Run(run) => Ok(run),
+            other => panic!("not run but {other:?}"),
+        }
     }
 
     #[test]

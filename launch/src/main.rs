@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod cli;
+mod info;
 mod run;
 
 use std::process::ExitCode;
@@ -13,6 +14,7 @@ use crate::cli::{Cli, Command};
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Info(arguments) => info::info(&arguments),
     };
     code.into()
 }

@@ -8,6 +8,8 @@ mod harness;
 mod configuration;
 #[path = "cli/endings.rs"]
 mod endings;
+#[path = "cli/info.rs"]
+mod info;
 #[path = "cli/leftovers.rs"]
 mod leftovers;
 #[path = "cli/places.rs"]
