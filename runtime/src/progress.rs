@@ -43,6 +43,14 @@ pub(crate) struct Core {
 /// What a time-out says that was waited for.
 pub(crate) type Described<'a> = &'a dyn Fn() -> String;
 
+/// What the first look of a receive saw.
+enum Seen {
+    /// The message, received.
+    Message(Completed),
+    /// The message, or the request of one, to be dealt with; or nothing yet.
+    Arrival(Option<Arrival>),
+}
+
 /// A limit of waiting.
 #[derive(Clone, Copy)]
 pub(crate) struct Limit<'a> {
@@ -136,16 +144,20 @@ impl Progress {
     pub(crate) fn receive(
         &self,
         wanted: &Wanted,
-        buffer: Option<&mut [u8]>,
+        mut buffer: Option<&mut [u8]>,
         limit: Limit<'_>,
     ) -> Result<Completed> {
         let mut core = self.lock();
-        match self.look(&mut core, wanted) {
-            Ok(Some(Arrival {
+        match self.look(&mut core, wanted, &mut buffer) {
+            Ok(Seen::Message(completed)) => {
+                self.leave(core);
+                Ok(completed)
+            }
+            Ok(Seen::Arrival(Some(Arrival {
                 from,
                 envelope,
                 content: Arrived::Bytes(payload),
-            })) => {
+            }))) => {
                 self.leave(core);
                 let completed = Completed {
                     from,
@@ -155,7 +167,7 @@ impl Progress {
                 };
                 Ok(completed.settle(buffer))
             }
-            Ok(arrival) => self.receive_slowly(core, wanted, arrival, buffer, limit),
+            Ok(Seen::Arrival(arrival)) => self.receive_slowly(core, wanted, arrival, buffer, limit),
             Err(error) => {
                 self.leave(core);
                 Err(error)
@@ -166,33 +178,37 @@ impl Progress {
     /// The first phase of a receive: takes the message if it is here or comes while we look. The receive is the newest there is, so it
     /// needs no entry in the queue as long as no other thread is let in.
     #[inline]
-    fn look(&self, core: &mut Core, wanted: &Wanted) -> Result<Option<Arrival>> {
+    fn look(
+        &self,
+        core: &mut Core,
+        wanted: &Wanted,
+        buffer: &mut Option<&mut [u8]>,
+    ) -> Result<Seen> {
         let Core { link, engine, .. } = core;
         if let Some(arrival) = engine.claim(wanted)? {
-            return Ok(Some(arrival));
+            return Ok(Seen::Arrival(Some(arrival)));
         }
         if !engine.is_quiet() {
-            return Ok(None);
+            return Ok(Seen::Arrival(None));
         }
         let mut backoff = Backoff::new();
         loop {
             match link.poll_frame()? {
-                Some((from, Found::Frame(words)))
-                    if let Some(arrival) = engine.recognise(from, &words, wanted) =>
-                {
-                    return Ok(Some(arrival));
-                }
                 Some((from, found)) => {
-                    let packet = link.unpack(from, found)?;
-                    if let Some(arrival) = engine.handle(link, from, packet, Some(wanted))? {
-                        return Ok(Some(arrival));
+                    if let Found::Frame(words) = &found
+                        && let Some(completed) =
+                            engine.recognise(link, (from, words), wanted, buffer.as_deref_mut())?
+                    {
+                        return Ok(Seen::Message(completed));
                     }
-                    if !engine.is_quiet() {
-                        return Ok(None);
+                    let packet = link.unpack(from, found)?;
+                    let arrival = engine.handle(link, from, packet, Some(wanted))?;
+                    if arrival.is_some() || !engine.is_quiet() {
+                        return Ok(Seen::Arrival(arrival));
                     }
                 }
                 None if self.somebody_knocks() || !backoff.looks_on(&self.patience) => {
-                    return Ok(None);
+                    return Ok(Seen::Arrival(None));
                 }
                 None => {}
             }

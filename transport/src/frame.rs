@@ -205,6 +205,22 @@ pub fn inline_message(words: &Words) -> Option<(Envelope, Inline)> {
     Some((envelope, Inline::load(words, len)?))
 }
 
+/// What a message that lies in a block of its sender matches by, and where it is; none for all other frames.
+#[must_use]
+#[inline]
+pub fn block_message(words: &Words) -> Option<(Envelope, Descriptor)> {
+    let [_, _, kind, _, layout @ ..] = words[0].to_le_bytes();
+    if kind != EAGER_BLOCK {
+        return None;
+    }
+    let [context, tag] = halves(words[1]);
+    let envelope = Envelope::new(context, tag.cast_signed(), u32::from_le_bytes(layout));
+    let Content::Block(block) = block_at(words, 2) else {
+        return None;
+    };
+    Some((envelope, block))
+}
+
 /// Reads a frame; everything in it is checked that can be without knowing the sender's memory.
 ///
 /// # Errors

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_shm::{BorrowError, Death, PoolError, PortError, Segment, SegmentError, Words};
+use phalanx_shm::{
+    BorrowError, Death, Descriptor, PoolError, PortError, Segment, SegmentError, Words,
+};
 
 use crate::frame::{FrameError, Header};
 use crate::inproc::{Inproc, InprocSleeper};
@@ -188,6 +190,26 @@ impl Link {
             (Found::Packet(packet), _) => Ok(packet),
             (Found::Frame(words), Self::Shm(shm)) => shm.unpack(peer, &words),
             (Found::Frame(_), Self::Inproc(_)) => Err(LinkError::NotExposed { peer }),
+        }
+    }
+
+    /// Copies a block that `peer` sent to the beginning of `into`, and returns it.
+    ///
+    /// # Errors
+    /// When the block cannot be the peer's, or the link has none.
+    ///
+    /// # Panics
+    /// When `into` is shorter than the block.
+    #[inline]
+    pub fn copy_out(
+        &mut self,
+        peer: usize,
+        block: Descriptor,
+        into: &mut [u8],
+    ) -> Result<(), LinkError> {
+        match self {
+            Self::Shm(shm) => shm.copy_out(peer, block, into),
+            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 

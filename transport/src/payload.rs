@@ -81,6 +81,21 @@ impl Inline {
         Some(inline)
     }
 
+    /// Copies the bytes to the beginning of `into`.
+    ///
+    /// # Panics
+    /// When `into` is shorter.
+    #[inline]
+    pub fn copy_to(&self, into: &mut [u8]) {
+        if self.len == 8
+            && let Some(into) = into.first_chunk_mut::<8>()
+        {
+            *into = bytemuck::cast(self.words[0]);
+        } else {
+            into[..self.len()].copy_from_slice(self);
+        }
+    }
+
     /// The `len` bytes in the body of a frame, unless they are too many.
     #[inline]
     pub(crate) fn load(frame: &Words, len: u8) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use phalanx_shm::{Death, PoolError, Port, RankState, Segment, Sleeper, Words};
+use phalanx_shm::{Death, Descriptor, PoolError, Port, RankState, Segment, Sleeper, Words};
 
 use crate::frame::{self, Content, Header};
 use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
@@ -43,6 +43,16 @@ impl Shm {
 
     pub(crate) fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         Ok(self.port.pull(peer, offset, into)?)
+    }
+
+    #[inline]
+    pub(crate) fn copy_out(
+        &mut self,
+        peer: usize,
+        block: Descriptor,
+        into: &mut [u8],
+    ) -> Result<(), LinkError> {
+        Ok(self.port.copy_out(peer, block, into)?)
     }
 
     #[inline]

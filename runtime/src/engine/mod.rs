@@ -30,7 +30,7 @@ mod stream;
 use std::collections::VecDeque;
 
 use phalanx_shm::Words;
-use phalanx_transport::{Capabilities, Header, Link, Packet, Payload, frame};
+use phalanx_transport::{Capabilities, Envelope, Header, Link, Packet, Payload, frame};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
@@ -105,15 +105,54 @@ impl Engine {
         self.is_quiet() && !self.operations.any_send()
     }
 
-    /// Takes a whole message straight from its frame, if it is just what the caller is waiting for and no posted receive comes before.
+    /// Takes a message straight from its frame, if it is just what the caller is waiting for and no posted receive comes before: into
+    /// `buffer`, if there is one.
     #[inline]
     pub(crate) fn recognise(
         &mut self,
-        from: usize,
-        words: &Words,
+        link: &mut Link,
+        (from, words): (usize, &Words),
         wanted: &Wanted,
-    ) -> Option<Arrival> {
-        let (envelope, bytes) = frame::inline_message(words)?;
+        buffer: Option<&mut [u8]>,
+    ) -> Result<Option<Completed>> {
+        if let Some((envelope, bytes)) = frame::inline_message(words) {
+            if !self.is_wanted(from, envelope, bytes.len(), wanted) {
+                return Ok(None);
+            }
+            self.peers.take(from, peers::cost(bytes.len()));
+            let payload = match buffer {
+                Some(buffer) => {
+                    bytes.copy_to(buffer);
+                    None
+                }
+                None => Some(Payload::Inline(bytes)),
+            };
+            return Ok(Some(Completed {
+                from,
+                tag: envelope.tag,
+                len: bytes.len(),
+                payload,
+            }));
+        }
+        let (Some((envelope, block)), Some(buffer)) = (frame::block_message(words), buffer) else {
+            return Ok(None);
+        };
+        let len = usize::try_from(block.len).unwrap_or(usize::MAX);
+        if !self.is_wanted(from, envelope, len, wanted) {
+            return Ok(None);
+        }
+        link.copy_out(from, block, buffer)?;
+        self.peers.take(from, peers::cost(len));
+        Ok(Some(Completed {
+            from,
+            tag: envelope.tag,
+            len,
+            payload: None,
+        }))
+    }
+
+    #[inline]
+    fn is_wanted(&self, from: usize, envelope: Envelope, len: usize, wanted: &Wanted) -> bool {
         let address = Address {
             context: envelope.context,
             source: from as u32,
@@ -122,19 +161,10 @@ impl Engine {
         let Expected {
             layout, capacity, ..
         } = wanted.expected;
-        if !self.posted.is_empty()
-            || !wanted.pattern.fits(address)
-            || envelope.layout != layout
-            || bytes.len() > capacity
-        {
-            return None;
-        }
-        self.peers.take(from, peers::cost(bytes.len()));
-        Some(Arrival {
-            from,
-            envelope,
-            content: Arrived::Bytes(Payload::Inline(bytes)),
-        })
+        self.posted.is_empty()
+            && wanted.pattern.fits(address)
+            && envelope.layout == layout
+            && len <= capacity
     }
 
     /// Takes one packet in. A message that no posted receive claims goes to `wanted`, the receive of the caller who is waiting right

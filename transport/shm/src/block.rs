@@ -202,6 +202,15 @@ impl Lending {
         })
     }
 
+    /// Returns a block that was read without a guard.
+    pub(crate) fn give_back(&self, owner: usize, block: u32) -> Result<(), BorrowError> {
+        self.connect(owner)?;
+        if let Some(returns) = self.returns[owner].get() {
+            returns.give_back(block);
+        }
+        Ok(())
+    }
+
     /// Copies bytes that `owner` exposes at `offset` into `into`.
     ///
     /// # Errors

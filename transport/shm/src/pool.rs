@@ -14,7 +14,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::biased::Biased;
-use crate::block::BlockMut;
+use crate::block::{BlockMut, Descriptor};
 use crate::layout::{RETURNS, ReturnPage};
 use crate::returns::{MAX_BLOCK, ReturnReceiver};
 use crate::segment::{Mapped, Segment, SegmentError};
@@ -268,6 +268,23 @@ impl Pool {
             state.class(class).blocks.push(number);
         }
         state.hold_slow(&self.segment, class, len)
+    }
+
+    /// Copies `bytes` into a block lent to `borrower`.
+    ///
+    /// No guard, and so no locked instruction between the copy and the publication that follows: it would wait until the lines of the
+    /// block have come over from their last reader, which the copy's stores need not.
+    #[inline]
+    pub(crate) fn stage(&self, borrower: usize, bytes: &[u8]) -> Result<Descriptor, PoolError> {
+        let held = self.hold(bytes.len())?;
+        self.segment.copy_in(held.offset, bytes);
+        self.lend(held.block, &[borrower])
+            .inspect_err(|_| self.release(held.block))?;
+        Ok(Descriptor {
+            block: held.block,
+            offset: held.offset as u64,
+            len: bytes.len() as u64,
+        })
     }
 
     /// Takes back a block that was held and not lent.

@@ -24,7 +24,12 @@ pub struct Port {
     inbox: Inbox,
     pool: Arc<Pool>,
     lending: Arc<Lending>,
+    /// Blocks that have been copied out and not returned yet.
+    read: Vec<(usize, u32)>,
 }
+
+/// Blocks that wait to be returned together: few, because they are missing at their owners.
+const MOST_READ: usize = 8;
 
 /// What can go wrong with a peer's rings.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +76,7 @@ impl Port {
             inbox: Inbox::new(&segment, rank),
             pool: Pool::new(&segment, rank, settings),
             lending: Lending::new(&segment, rank),
+            read: Vec::with_capacity(MOST_READ),
             segment,
         })
     }
@@ -129,9 +135,7 @@ impl Port {
     /// When there is no block.
     #[inline]
     pub fn stage(&mut self, peer: usize, bytes: &[u8]) -> Result<Descriptor, PoolError> {
-        let mut block = self.pool.take(bytes.len())?;
-        block.copy_from_slice(bytes);
-        self.lend(block, &[peer]).map_err(|(_, error)| error)
+        self.pool.stage(peer, bytes)
     }
 
     /// Lends `block` to each of `readers`; frames with the descriptor must follow.
@@ -165,6 +169,38 @@ impl Port {
         self.lending.borrow(owner, descriptor)
     }
 
+    /// Copies the block that `owner` sent to the beginning of `into` and returns it to its owner when there is nothing better to do.
+    ///
+    /// # Errors
+    /// When the descriptor cannot be.
+    ///
+    /// # Panics
+    /// When `into` is shorter than the block.
+    #[inline]
+    pub fn copy_out(
+        &mut self,
+        owner: usize,
+        descriptor: Descriptor,
+        into: &mut [u8],
+    ) -> Result<(), BorrowError> {
+        let len = usize::try_from(descriptor.len).unwrap_or(usize::MAX);
+        self.lending
+            .pull(owner, descriptor.offset, &mut into[..len])?;
+        // Giving it back now would put a store to a line that the owner has between this message and the answer to it.
+        self.read.push((owner, descriptor.block));
+        if self.read.len() >= MOST_READ {
+            self.return_read()?
+        }
+        Ok(())
+    }
+
+    #[cold]
+    fn return_read(&mut self) -> Result<(), BorrowError> {
+        self.read
+            .drain(..)
+            .try_for_each(|(owner, block)| self.lending.give_back(owner, block))
+    }
+
     /// Where in the segment `bytes` lie, if they are in this rank's arena: peers take nothing else for what this rank exposes. A block
     /// on loan from another rank is not.
     #[must_use]
@@ -190,7 +226,11 @@ impl Port {
     /// When a ring is damaged.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<(usize, Words)>, PortError> {
-        self.inbox.poll()
+        let found = self.inbox.poll()?;
+        if found.is_none() && !self.read.is_empty() {
+            self.return_read()?;
+        }
+        Ok(found)
     }
 
     /// Gets ready to sleep; `false` when something arrived meanwhile. Then [`Sleeper::sleep`] may be called, without this port.

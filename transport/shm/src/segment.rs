@@ -290,6 +290,21 @@ impl Segment {
         unsafe { std::slice::from_raw_parts(start.cast().as_ptr(), range.len()) }
     }
 
+    /// Writes `bytes` into memory that the caller alone may write: a block that it holds.
+    #[inline]
+    pub(crate) fn copy_in(&self, offset: usize, bytes: &[u8]) {
+        let cells = self.cells(offset..offset + bytes.len());
+        // SAFETY: the cells are mapped and as many as the bytes, which lie elsewhere or are read before they are overwritten; whoever
+        // else looks at a block before its descriptor is published has a bug, and reads bytes all the same.
+        unsafe {
+            std::ptr::copy(
+                bytes.as_ptr(),
+                cells.as_ptr().cast_mut().cast::<u8>(),
+                bytes.len(),
+            )
+        };
+    }
+
     fn map(file: OwnedFd, plan: Plan) -> Result<Self, SegmentError> {
         let map = MmapOptions::new()
             .len(plan.size())
