@@ -16,7 +16,7 @@ use crate::group::Group;
 use crate::matching::Pattern;
 use crate::message::{EncodeError, Message, Received};
 use crate::pattern::{Source, Tag, TagPattern};
-use crate::progress::{Limit, Progress};
+use crate::progress::{Landed, Limit, Progress};
 
 /// Ranks that exchange messages, isolated from all other communicators.
 ///
@@ -187,9 +187,9 @@ impl Communicator {
         tag: impl Into<TagPattern>,
     ) -> Result<Received<T>> {
         let wanted = self.wanted::<T>(source.into(), tag.into(), usize::MAX)?;
-        let completed =
-            self.progress()
-                .receive(&wanted, None, self.limit(&|| self.describe(&wanted)))?;
+        let completed = self
+            .progress()
+            .receive(&wanted, self.limit(&|| self.describe(&wanted)))?;
         received(completed, &self.group)
     }
 
@@ -207,12 +207,11 @@ impl Communicator {
     ) -> Result<Status> {
         let bytes = bytemuck::cast_slice_mut(buffer);
         let wanted = self.wanted::<[T]>(source.into(), tag.into(), bytes.len())?;
-        let completed = self.progress().receive(
-            &wanted,
-            Some(bytes),
-            self.limit(&|| self.describe(&wanted)),
-        )?;
-        Ok(status::<T>(&completed, &self.group))
+        let limit_text = || self.describe(&wanted);
+        let landed = self
+            .progress()
+            .receive_into(&wanted, bytes, self.limit(&limit_text))?;
+        Ok(status::<T>(&landed, &self.group))
     }
 
     /// Sends `value` to rank `to` and receives a message from `source` into `buffer`, whichever comes first: ranks that exchange
@@ -369,7 +368,7 @@ impl Communicator {
             "rank {} to take `{}` with tag {}",
             send.peer,
             (send.name)(),
-            send.envelope.tag
+            send.envelope.tag()
         )
     }
 
@@ -575,11 +574,11 @@ pub(crate) fn received<T: Message + ?Sized>(
 
 /// What is said of a receive into a buffer of `T`.
 #[inline]
-pub(crate) fn status<T>(completed: &Completed, group: &Group) -> Status {
+pub(crate) fn status<T>(landed: &Landed, group: &Group) -> Status {
     Status::new(
-        group.local_rank(completed.from),
-        completed.tag,
-        completed.len / size_of::<T>().max(1),
+        group.local_rank(landed.from),
+        landed.tag,
+        landed.len / size_of::<T>().max(1),
     )
 }
 

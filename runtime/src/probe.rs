@@ -161,7 +161,7 @@ impl MatchedMessage {
             },
             |arrival| ProbeStatus {
                 source: group.local_rank(arrival.from),
-                tag: arrival.envelope.tag,
+                tag: arrival.envelope.tag(),
                 size: arrival.len(),
             },
         )
@@ -183,7 +183,7 @@ impl MatchedMessage {
     /// As [`recv`](Self::recv), and when it is longer than the buffer.
     pub fn recv_into<T: Pod>(mut self, buffer: &mut [T]) -> Result<Status> {
         let completed = self.complete::<[T]>(Some(bytemuck::cast_slice_mut(buffer)))?;
-        Ok(status::<T>(&completed, self.communicator.group()))
+        Ok(status::<T>(&completed.landed(), self.communicator.group()))
     }
 
     fn complete<T: Message + ?Sized>(&mut self, buffer: Option<&mut [u8]>) -> Result<Completed> {

@@ -14,8 +14,8 @@ use phalanx_shm::{Biased, Guard};
 use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
 
 use crate::engine::{
-    Arrival, Arrived, Completed, Departures, Engine, Lend, OpId, Outcome, Send, Sink, Source,
-    Wanted,
+    Arrival, Arrived, Completed, Departures, Engine, Glance, Lend, OpId, Outcome, Send, Sink,
+    Source, Wanted,
 };
 use crate::error::{Error, Result, Timeout};
 use crate::wait::{Backoff, Patience, Step};
@@ -43,12 +43,13 @@ pub(crate) struct Core {
 /// What a time-out says that was waited for.
 pub(crate) type Described<'a> = &'a dyn Fn() -> String;
 
-/// What the first look of a receive saw.
-enum Seen {
-    /// The message, received.
-    Message(Completed),
-    /// The message, or the request of one, to be dealt with; or nothing yet.
-    Arrival(Option<Arrival>),
+/// A message that is in the buffer it was wanted in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Landed {
+    pub(crate) from: usize,
+    pub(crate) tag: i32,
+    /// Bytes of the message.
+    pub(crate) len: usize,
 }
 
 /// A limit of waiting.
@@ -139,35 +140,24 @@ impl Progress {
         self.complete(core, id, Lend::nothing(), limit).map(|_| ())
     }
 
-    /// Receives one message. Into `buffer` if there is one; otherwise the bytes come with what is returned.
+    /// Receives one message into `buffer`.
     #[inline]
-    pub(crate) fn receive(
+    pub(crate) fn receive_into(
         &self,
         wanted: &Wanted,
-        mut buffer: Option<&mut [u8]>,
+        buffer: &mut [u8],
         limit: Limit<'_>,
-    ) -> Result<Completed> {
+    ) -> Result<Landed> {
         let mut core = self.lock();
-        match self.look(&mut core, wanted, &mut buffer) {
-            Ok(Seen::Message(completed)) => {
+        let mut arrival = None;
+        match self.look(&mut core, wanted, Some(&mut *buffer), &mut arrival) {
+            Ok(Some(landed)) => {
                 self.leave(core);
-                Ok(completed)
+                Ok(landed)
             }
-            Ok(Seen::Arrival(Some(Arrival {
-                from,
-                envelope,
-                content: Arrived::Bytes(payload),
-            }))) => {
-                self.leave(core);
-                let completed = Completed {
-                    from,
-                    tag: envelope.tag,
-                    len: payload.len(),
-                    payload: Some(payload),
-                };
-                Ok(completed.settle(buffer))
-            }
-            Ok(Seen::Arrival(arrival)) => self.receive_slowly(core, wanted, arrival, buffer, limit),
+            Ok(None) => self
+                .receive_slowly(core, wanted, arrival, Some(buffer), limit)
+                .map(|completed| completed.landed()),
             Err(error) => {
                 self.leave(core);
                 Err(error)
@@ -175,42 +165,83 @@ impl Progress {
         }
     }
 
-    /// The first phase of a receive: takes the message if it is here or comes while we look. The receive is the newest there is, so it
-    /// needs no entry in the queue as long as no other thread is let in.
+    /// Receives one message, whose bytes come with what is returned.
+    #[inline]
+    pub(crate) fn receive(&self, wanted: &Wanted, limit: Limit<'_>) -> Result<Completed> {
+        let mut core = self.lock();
+        let mut arrival = None;
+        if let Err(error) = self.look(&mut core, wanted, None, &mut arrival) {
+            self.leave(core);
+            return Err(error);
+        }
+        if let Some(Arrival {
+            from,
+            envelope,
+            content: Arrived::Bytes(payload),
+        }) = arrival
+        {
+            self.leave(core);
+            return Ok(Completed {
+                from,
+                tag: envelope.tag(),
+                len: payload.len(),
+                payload: Some(payload),
+            });
+        }
+        self.receive_slowly(core, wanted, arrival, None, limit)
+    }
+
+    /// The first phase of a receive: takes the message if it is here or comes while we look, into `buffer` or as `arrival`. The receive
+    /// is the newest there is, so it needs no entry in the queue as long as no other thread is let in.
+    ///
+    /// What comes out in the common case is small and comes out in registers: large values handed on through memory make the
+    /// processor wait for stores of its own, and those for lines that the peer has.
     #[inline]
     fn look(
         &self,
         core: &mut Core,
         wanted: &Wanted,
-        buffer: &mut Option<&mut [u8]>,
-    ) -> Result<Seen> {
+        mut buffer: Option<&mut [u8]>,
+        arrival: &mut Option<Arrival>,
+    ) -> Result<Option<Landed>> {
         let Core { link, engine, .. } = core;
-        if let Some(arrival) = engine.claim(wanted)? {
-            return Ok(Seen::Arrival(Some(arrival)));
-        }
-        if !engine.is_quiet() {
-            return Ok(Seen::Arrival(None));
+        *arrival = engine.claim(wanted)?;
+        if arrival.is_some() || !engine.is_quiet() {
+            return Ok(None);
         }
         let mut backoff = Backoff::new();
         loop {
-            match link.poll_frame()? {
-                Some((from, found)) => {
-                    if let Found::Frame(words) = &found
-                        && let Some(completed) =
-                            engine.recognise(link, (from, words), wanted, buffer.as_deref_mut())?
-                    {
-                        return Ok(Seen::Message(completed));
-                    }
-                    let packet = link.unpack(from, found)?;
-                    let arrival = engine.handle(link, from, packet, Some(wanted))?;
-                    if arrival.is_some() || !engine.is_quiet() {
-                        return Ok(Seen::Arrival(arrival));
-                    }
+            let mut packet = None;
+            let mut words = [0; 8];
+            let glanced = link.poll_with(|from, found| match found {
+                Found::Frame(frame) => (
+                    from,
+                    engine.glance(from, frame, wanted, buffer.as_deref_mut(), &mut words),
+                ),
+                Found::Packet(found) => {
+                    packet = Some(found);
+                    (from, Glance::Other)
                 }
+            })?;
+            let from = match glanced {
+                Some((from, Glance::Received { tag, len })) => {
+                    return Ok(Some(Landed { from, tag, len }));
+                }
+                Some((from, Glance::Block { tag })) => {
+                    return engine
+                        .land_block(link, from, &words, buffer)
+                        .map(|len| Some(Landed { from, tag, len }));
+                }
+                Some((from, Glance::Other)) => from,
                 None if self.somebody_knocks() || !backoff.looks_on(&self.patience) => {
-                    return Ok(Seen::Arrival(None));
+                    return Ok(None);
                 }
-                None => {}
+                None => continue,
+            };
+            let packet = packet.map_or_else(|| link.unpack(from, &words), Ok)?;
+            *arrival = engine.handle(link, from, packet, Some(wanted))?;
+            if arrival.is_some() || !engine.is_quiet() {
+                return Ok(None);
             }
         }
     }
@@ -451,6 +482,14 @@ impl Core {
 }
 
 impl Completed {
+    pub(crate) fn landed(&self) -> Landed {
+        Landed {
+            from: self.from,
+            tag: self.tag,
+            len: self.len,
+        }
+    }
+
     /// Puts the bytes into the buffer that was given for them, unless they are there already.
     #[inline]
     pub(crate) fn settle(mut self, buffer: Option<&mut [u8]>) -> Self {

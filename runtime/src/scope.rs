@@ -114,7 +114,7 @@ impl<'scope> Scope<'_, 'scope, '_> {
         Ok(Request::scoped(
             self.communicator,
             id,
-            Finish::Received(|completed, group| Ok(status::<T>(&completed, group))),
+            Finish::Received(|completed, group| Ok(status::<T>(&completed.landed(), group))),
         ))
     }
 

@@ -21,7 +21,7 @@
 //! A field is a little-endian u64, the first at offset 16. A block is `offset: u64, length: u64, number: u32`. Bytes that a kind does
 //! not name are zero when written and ignored when read. [`VERSION`] changes with any of this.
 
-use phalanx_shm::{Descriptor, Words};
+use phalanx_shm::{Descriptor, InSlot, Words};
 
 use crate::payload::Inline;
 
@@ -32,24 +32,40 @@ pub const VERSION: u16 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Envelope {
-    /// The communicator's context.
-    pub context: u32,
-    /// The tag.
-    pub tag: i32,
-    /// Hash of the layout of the message's type; 0 for none.
-    pub layout: u32,
+    /// Context and tag, as they lie in the frame: two numbers travel in two registers, three through memory.
+    matching: u64,
+    layout: u32,
 }
 
 impl Envelope {
-    /// An envelope of its three parts.
+    /// An envelope of its three parts: the communicator's context, the tag, and the hash of the layout of the message's type, 0 for
+    /// none.
     #[must_use]
     #[inline]
-    pub fn new(context: u32, tag: i32, layout: u32) -> Self {
-        Self {
-            context,
-            tag,
-            layout,
-        }
+    pub const fn new(context: u32, tag: i32, layout: u32) -> Self {
+        let matching = context as u64 | (tag.cast_unsigned() as u64) << 32;
+        Self { matching, layout }
+    }
+
+    /// The communicator's context.
+    #[must_use]
+    #[inline]
+    pub const fn context(self) -> u32 {
+        self.matching as u32
+    }
+
+    /// The tag.
+    #[must_use]
+    #[inline]
+    pub const fn tag(self) -> i32 {
+        ((self.matching >> 32) as u32).cast_signed()
+    }
+
+    /// Hash of the layout of the message's type; 0 for none.
+    #[must_use]
+    #[inline]
+    pub const fn layout(self) -> u32 {
+        self.layout
     }
 }
 
@@ -191,34 +207,59 @@ pub fn encode_block(header: &Header, block: Descriptor) -> Words {
     words
 }
 
-/// What a message that lies whole in its frame matches by, and its bytes; none for all other frames. The common case of
-/// [`decode`], for a receiver that is waiting for just this.
+/// The first two words of a frame with a whole message of `len` bytes behind them; at most [`Inline::CAPACITY`].
 #[must_use]
 #[inline]
-pub fn inline_message(words: &Words) -> Option<(Envelope, Inline)> {
-    let [_, _, kind, len, layout @ ..] = words[0].to_le_bytes();
-    if kind != EAGER {
-        return None;
-    }
-    let [context, tag] = halves(words[1]);
-    let envelope = Envelope::new(context, tag.cast_signed(), u32::from_le_bytes(layout));
-    Some((envelope, Inline::load(words, len)?))
+pub fn inline_head(envelope: Envelope, len: usize) -> (u64, u64) {
+    let word =
+        u64::from(EAGER) << 16 | (len as u64 & 0xff) << 24 | u64::from(envelope.layout) << 32;
+    (word, envelope.matching)
 }
 
-/// What a message that lies in a block of its sender matches by, and where it is; none for all other frames.
+/// What a whole message matches by, and where its bytes are; none for a frame of another kind. The common case of [`decode`], for a
+/// receiver that waits for just this.
 #[must_use]
-#[inline]
-pub fn block_message(words: &Words) -> Option<(Envelope, Descriptor)> {
-    let [_, _, kind, _, layout @ ..] = words[0].to_le_bytes();
-    if kind != EAGER_BLOCK {
-        return None;
-    }
-    let [context, tag] = halves(words[1]);
-    let envelope = Envelope::new(context, tag.cast_signed(), u32::from_le_bytes(layout));
-    let Content::Block(block) = block_at(words, 2) else {
-        return None;
+#[inline(always)]
+pub fn message_in(frame: &InSlot<'_>) -> Option<(Envelope, InFrame)> {
+    let [_, _, kind, len, layout @ ..] = frame.word().to_le_bytes();
+    let envelope = Envelope {
+        matching: frame.second(),
+        layout: u32::from_le_bytes(layout),
     };
-    Some((envelope, block))
+    match kind {
+        EAGER if usize::from(len) <= Inline::CAPACITY => {
+            Some((envelope, InFrame::Inline(usize::from(len))))
+        }
+        EAGER_BLOCK => {
+            let mut place = [0_u64; 2];
+            frame.copy_to(bytemuck::cast_slice_mut(&mut place));
+            Some((
+                envelope,
+                InFrame::Block(usize::try_from(place[1]).unwrap_or(usize::MAX)),
+            ))
+        }
+        _ => None,
+    }
+}
+
+/// Where the bytes of a message are, seen from its frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::exhaustive_enums, reason = "whoever waits has to treat both")]
+pub enum InFrame {
+    /// So many, behind the frame's second word.
+    Inline(usize),
+    /// So many, in a block of the sender.
+    Block(usize),
+}
+
+/// The block of a frame that [`message_in`] found to have one.
+pub(crate) fn block_of(words: &Words) -> Descriptor {
+    let [block, _] = halves(words[4]);
+    Descriptor {
+        block,
+        offset: words[2],
+        len: words[3],
+    }
 }
 
 /// Reads a frame; everything in it is checked that can be without knowing the sender's memory.
@@ -302,8 +343,9 @@ fn decode_control(kind: u8, envelope: Envelope, words: &Words) -> Result<Header,
 
 #[inline]
 fn set_head(words: &mut Words, kind: u8, len: usize, envelope: Envelope) {
-    words[0] = u64::from(kind) << 16 | (len as u64 & 0xff) << 24 | u64::from(envelope.layout) << 32;
-    words[1] = u64::from(envelope.context) | u64::from(envelope.tag.cast_unsigned()) << 32;
+    words[0] =
+        u64::from(kind) << 16 | (len as u64 & 0xff) << 24 | u64::from(envelope.layout()) << 32;
+    words[1] = u64::from(envelope.context()) | u64::from(envelope.tag().cast_unsigned()) << 32;
 }
 
 #[inline]

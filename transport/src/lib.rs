@@ -14,7 +14,7 @@ mod inproc;
 mod link;
 mod shm;
 
-pub use frame::{Envelope, Header};
+pub use frame::{Envelope, Header, InFrame};
 pub use inproc::{Controls, Inproc, InprocSettings, InprocSleeper};
 pub use link::{Capabilities, Found, Link, LinkError, Packet, PeerState, Sleeper, Transport};
 pub use payload::{AlignedBytes, Buffer, Inline, Payload};

@@ -3,11 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_shm::{
-    BorrowError, Death, Descriptor, PoolError, PortError, Segment, SegmentError, Words,
-};
+use phalanx_shm::{BorrowError, Death, InSlot, PoolError, PortError, Segment, SegmentError, Words};
 
-use crate::frame::{FrameError, Header};
+use crate::frame::{Envelope, FrameError, Header};
 use crate::inproc::{Inproc, InprocSleeper};
 use crate::payload::{Buffer, Payload};
 use crate::shm::Shm;
@@ -34,9 +32,9 @@ impl Packet {
 /// What a link found, before anything was made of it.
 #[derive(Debug)]
 #[expect(clippy::exhaustive_enums, reason = "whoever polls has to treat both")]
-pub enum Found {
+pub enum Found<'a, 'slot> {
     /// A frame, to be read as it is or unpacked by [`Link::unpack`].
-    Frame(Words),
+    Frame(&'a InSlot<'slot>),
     /// A packet.
     Packet(Packet),
 }
@@ -165,35 +163,52 @@ macro_rules! each_link {
 }
 
 impl Link {
-    /// As [`Transport::poll`], but leaves the reading of a frame to the caller.
+    /// Sends a message of at most [`Capabilities::inline`] bytes; `false` when there is no room now.
+    ///
+    /// # Errors
+    /// As [`Transport::send`].
+    #[inline]
+    pub fn send_small(
+        &mut self,
+        peer: usize,
+        envelope: Envelope,
+        bytes: &[u8],
+    ) -> Result<bool, LinkError> {
+        match self {
+            Self::Shm(shm) => shm.send_small(peer, envelope, bytes),
+            Self::Inproc(inproc) => inproc.send(peer, &Header::Eager(envelope), bytes),
+        }
+    }
+
+    /// As [`Transport::poll`], but lets `read` see a frame where it lies.
     ///
     /// # Errors
     /// When a peer sent what cannot be.
-    #[inline]
-    pub fn poll_frame(&mut self) -> Result<Option<(usize, Found)>, LinkError> {
+    #[inline(always)]
+    pub fn poll_with<R>(
+        &mut self,
+        mut read: impl FnMut(usize, Found<'_, '_>) -> R,
+    ) -> Result<Option<R>, LinkError> {
         match self {
-            Self::Shm(shm) => Ok(shm
-                .poll_frame()?
-                .map(|(peer, words)| (peer, Found::Frame(words)))),
+            Self::Shm(shm) => shm.poll_with(|peer, frame| read(peer, Found::Frame(frame))),
             Self::Inproc(inproc) => Ok(inproc
                 .poll()?
-                .map(|(peer, packet)| (peer, Found::Packet(packet)))),
+                .map(|(peer, packet)| read(peer, Found::Packet(packet)))),
         }
     }
 
-    /// Makes a packet of what was found.
+    /// Makes a packet of a frame.
     ///
     /// # Errors
     /// When a peer sent what cannot be.
-    pub fn unpack(&self, peer: usize, found: Found) -> Result<Packet, LinkError> {
-        match (found, self) {
-            (Found::Packet(packet), _) => Ok(packet),
-            (Found::Frame(words), Self::Shm(shm)) => shm.unpack(peer, &words),
-            (Found::Frame(_), Self::Inproc(_)) => Err(LinkError::NotExposed { peer }),
+    pub fn unpack(&self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
+        match self {
+            Self::Shm(shm) => shm.unpack(peer, words),
+            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
-    /// Copies a block that `peer` sent to the beginning of `into`, and returns it.
+    /// Copies the block of a message that `peer` sent to the beginning of `into`, and returns it; tells how many bytes that were.
     ///
     /// # Errors
     /// When the block cannot be the peer's, or the link has none.
@@ -204,11 +219,11 @@ impl Link {
     pub fn copy_out(
         &mut self,
         peer: usize,
-        block: Descriptor,
+        words: &Words,
         into: &mut [u8],
-    ) -> Result<(), LinkError> {
+    ) -> Result<usize, LinkError> {
         match self {
-            Self::Shm(shm) => shm.copy_out(peer, block, into),
+            Self::Shm(shm) => shm.copy_out(peer, words, into),
             Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
         }
     }

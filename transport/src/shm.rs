@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use phalanx_shm::{Death, Descriptor, PoolError, Port, RankState, Segment, Sleeper, Words};
+use phalanx_shm::{Death, InSlot, PoolError, Port, RankState, Segment, Sleeper, Words};
 
-use crate::frame::{self, Content, Header};
+use crate::frame::{self, Content, Envelope, Header};
 use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
 use crate::payload::{Buffer, Inline, Payload};
 
@@ -49,15 +49,31 @@ impl Shm {
     pub(crate) fn copy_out(
         &mut self,
         peer: usize,
-        block: Descriptor,
+        words: &Words,
         into: &mut [u8],
-    ) -> Result<(), LinkError> {
-        Ok(self.port.copy_out(peer, block, into)?)
+    ) -> Result<usize, LinkError> {
+        let block = frame::block_of(words);
+        self.port.copy_out(peer, block, into)?;
+        Ok(usize::try_from(block.len).unwrap_or(usize::MAX))
     }
 
     #[inline]
-    pub(crate) fn poll_frame(&mut self) -> Result<Option<(usize, Words)>, LinkError> {
-        Ok(self.port.poll()?)
+    pub(crate) fn send_small(
+        &mut self,
+        peer: usize,
+        envelope: Envelope,
+        bytes: &[u8],
+    ) -> Result<bool, LinkError> {
+        let head = frame::inline_head(envelope, bytes.len());
+        Ok(self.port.try_push_bytes(peer, head, bytes)?)
+    }
+
+    #[inline(always)]
+    pub(crate) fn poll_with<R>(
+        &mut self,
+        read: impl FnMut(usize, &InSlot<'_>) -> R,
+    ) -> Result<Option<R>, LinkError> {
+        Ok(self.port.poll_with(read)?)
     }
 
     pub(crate) fn unpack(&self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
@@ -160,7 +176,7 @@ impl Transport for Shm {
 
     #[inline]
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
-        let Some((peer, words)) = self.poll_frame()? else {
+        let Some((peer, words)) = self.port.poll()? else {
             return Ok(None);
         };
         Ok(Some((peer, self.unpack(peer, &words)?)))

@@ -29,8 +29,8 @@ mod stream;
 
 use std::collections::VecDeque;
 
-use phalanx_shm::Words;
-use phalanx_transport::{Capabilities, Envelope, Header, Link, Packet, Payload, frame};
+use phalanx_shm::{InSlot, Words};
+use phalanx_transport::{Capabilities, Envelope, Header, InFrame, Link, Packet, Payload, frame};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
@@ -45,6 +45,17 @@ pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
 pub(crate) use select::select;
 pub use select::{Memory, Protocol};
 pub(crate) use send::Send;
+
+/// What a glance at a frame came to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Glance {
+    /// The message, which is in the caller's buffer now.
+    Received { tag: i32, len: usize },
+    /// The message, which is to be copied from its block.
+    Block { tag: i32 },
+    /// Something to be dealt with in the ordinary way.
+    Other,
+}
 
 /// Thresholds of the protocols, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -105,65 +116,67 @@ impl Engine {
         self.is_quiet() && !self.operations.any_send()
     }
 
-    /// Takes a message straight from its frame, if it is just what the caller is waiting for and no posted receive comes before: into
-    /// `buffer`, if there is one.
-    #[inline]
-    pub(crate) fn recognise(
+    /// Looks at a frame for a caller that is waiting: takes a message that is just what it wants, and that no posted receive claims
+    /// before it, into `buffer`. Of everything else a copy goes to `words`.
+    #[inline(always)]
+    pub(crate) fn glance(
         &mut self,
-        link: &mut Link,
-        (from, words): (usize, &Words),
+        from: usize,
+        frame: &InSlot<'_>,
         wanted: &Wanted,
         buffer: Option<&mut [u8]>,
-    ) -> Result<Option<Completed>> {
-        if let Some((envelope, bytes)) = frame::inline_message(words) {
-            if !self.is_wanted(from, envelope, bytes.len(), wanted) {
-                return Ok(None);
-            }
-            self.peers.take(from, peers::cost(bytes.len()));
-            let payload = match buffer {
-                Some(buffer) => {
-                    bytes.copy_to(buffer);
-                    None
+        words: &mut Words,
+    ) -> Glance {
+        if let Some(buffer) = buffer
+            && let Some((envelope, place)) = frame::message_in(frame)
+        {
+            let tag = envelope.tag();
+            match place {
+                InFrame::Inline(len) if self.is_wanted(from, envelope, len, wanted) => {
+                    frame.copy_to(&mut buffer[..len]);
+                    self.peers.take(from, peers::cost(len));
+                    return Glance::Received { tag, len };
                 }
-                None => Some(Payload::Inline(bytes)),
-            };
-            return Ok(Some(Completed {
-                from,
-                tag: envelope.tag,
-                len: bytes.len(),
-                payload,
-            }));
+                InFrame::Block(len) if self.is_wanted(from, envelope, len, wanted) => {
+                    *words = frame.words();
+                    return Glance::Block { tag };
+                }
+                _ => {}
+            }
         }
-        let (Some((envelope, block)), Some(buffer)) = (frame::block_message(words), buffer) else {
-            return Ok(None);
+        *words = frame.words();
+        Glance::Other
+    }
+
+    /// Copies the message that [`Self::glance`] found in a block; returns its length.
+    pub(crate) fn land_block(
+        &mut self,
+        link: &mut Link,
+        from: usize,
+        words: &Words,
+        buffer: Option<&mut [u8]>,
+    ) -> Result<usize> {
+        let len = match buffer {
+            Some(buffer) => link.copy_out(from, words, buffer)?,
+            None => 0,
         };
-        let len = usize::try_from(block.len).unwrap_or(usize::MAX);
-        if !self.is_wanted(from, envelope, len, wanted) {
-            return Ok(None);
-        }
-        link.copy_out(from, block, buffer)?;
         self.peers.take(from, peers::cost(len));
-        Ok(Some(Completed {
-            from,
-            tag: envelope.tag,
-            len,
-            payload: None,
-        }))
+        Ok(len)
     }
 
     #[inline]
     fn is_wanted(&self, from: usize, envelope: Envelope, len: usize, wanted: &Wanted) -> bool {
         let address = Address {
-            context: envelope.context,
+            context: envelope.context(),
             source: from as u32,
-            tag: envelope.tag,
+            tag: envelope.tag(),
         };
         let Expected {
             layout, capacity, ..
         } = wanted.expected;
         self.posted.is_empty()
             && wanted.pattern.fits(address)
-            && envelope.layout == layout
+            && envelope.layout() == layout
             && len <= capacity
     }
 

@@ -67,9 +67,9 @@ impl Arrival {
     #[inline]
     pub(super) fn address(&self) -> Address {
         Address {
-            context: self.envelope.context,
+            context: self.envelope.context(),
             source: self.from as u32,
-            tag: self.envelope.tag,
+            tag: self.envelope.tag(),
         }
     }
 
@@ -95,7 +95,7 @@ impl Arrival {
 
     pub(super) fn into_kept(self) -> Kept {
         Kept {
-            layout: self.envelope.layout,
+            layout: self.envelope.layout(),
             content: self.content,
         }
     }
@@ -267,7 +267,7 @@ impl Engine {
             Arrived::Bytes(payload) => {
                 let completed = Completed {
                     from,
-                    tag: envelope.tag,
+                    tag: envelope.tag(),
                     len: payload.len(),
                     payload: Some(payload),
                 };
@@ -285,7 +285,7 @@ impl Engine {
                         id,
                         Err(Error::TooLarge {
                             from,
-                            tag: envelope.tag,
+                            tag: envelope.tag(),
                             sent: len,
                         }),
                     );
@@ -344,8 +344,8 @@ impl Engine {
         self.check_parts(
             expected,
             arrival.from,
-            arrival.envelope.tag,
-            (arrival.envelope.layout, arrival.len()),
+            arrival.envelope.tag(),
+            (arrival.envelope.layout(), arrival.len()),
         )
     }
 

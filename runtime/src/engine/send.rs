@@ -39,16 +39,20 @@ impl Engine {
         let peer = self.peers.get(send.peer);
         if bytes.len() > self.limits.eager
             || send.synchronous
-            || !peer.is_clear(send.envelope.layout, cost)
+            || !peer.is_clear(send.envelope.layout(), cost)
             || bytes.len() >= self.limits.pull && link.expose(bytes).is_some()
         {
             return Ok(false);
         }
-        if !link.send(send.peer, &Header::Eager(send.envelope), bytes)? {
-            return Ok(false);
+        let sent = if bytes.len() <= self.capabilities.inline {
+            link.send_small(send.peer, send.envelope, bytes)?
+        } else {
+            link.send(send.peer, &Header::Eager(send.envelope), bytes)?
+        };
+        if sent {
+            peer.count_sent(cost);
         }
-        peer.count_sent(cost);
-        Ok(true)
+        Ok(sent)
     }
 
     /// As [`Self::try_eager`], for a buffer of the link, which comes back if it could not go.
@@ -62,7 +66,7 @@ impl Engine {
         let peer = self.peers.get(send.peer);
         if !self.capabilities.lends
             || send.synchronous
-            || !peer.is_clear(send.envelope.layout, cost)
+            || !peer.is_clear(send.envelope.layout(), cost)
         {
             return Ok(Some(buffer));
         }
@@ -237,7 +241,7 @@ impl Engine {
     /// A rank's messages to itself are copied and never wait for the receive, unless they are synchronous.
     fn send_to_self(&mut self, id: OpId, mut sending: Sending, lend: &Lend<'_>) -> Result<Step> {
         self.names
-            .entry(sending.envelope.layout)
+            .entry(sending.envelope.layout())
             .or_insert_with(sending.name);
         if sending.synchronous {
             let header = Header::Request {
@@ -262,7 +266,7 @@ impl Engine {
 
     /// Tells the peer the name of a type ahead of its first message. `false` when there is no room now.
     fn announce(&mut self, link: &mut Link, sending: &Sending) -> Result<bool> {
-        let layout = sending.envelope.layout;
+        let layout = sending.envelope.layout();
         if self.peers.get(sending.peer).knows(layout) {
             return Ok(true);
         }

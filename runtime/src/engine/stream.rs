@@ -274,7 +274,7 @@ impl Engine {
             return;
         };
         if moving.from == from {
-            let tag = moving.envelope.tag;
+            let tag = moving.envelope.tag();
             self.finish(id, Err(Error::Withdrawn { rank: from, tag }));
         }
     }
@@ -290,7 +290,7 @@ impl Engine {
         let payload = matches!(receiving.sink, Sink::Payload).then_some(Payload::Heap(heap));
         let completed = Completed {
             from: moving.from,
-            tag: moving.envelope.tag,
+            tag: moving.envelope.tag(),
             len: moving.len,
             payload,
         };

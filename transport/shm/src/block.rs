@@ -183,15 +183,7 @@ impl Lending {
         owner: usize,
         descriptor: Descriptor,
     ) -> Result<Borrowed, BorrowError> {
-        let bytes = self.locate(owner, descriptor.offset, descriptor.len)?;
-        // A number too large for its place in the return list would take the lap's.
-        if !descriptor.offset.is_multiple_of(BLOCK_ALIGNMENT) || descriptor.block > MAX_BLOCK {
-            return Err(BorrowError::OutOfBounds {
-                owner,
-                offset: descriptor.offset,
-                len: descriptor.len,
-            });
-        }
+        let bytes = self.find(owner, descriptor)?;
         self.connect(owner)?;
         Ok(Borrowed {
             lending: Arc::clone(self),
@@ -200,6 +192,36 @@ impl Lending {
             owner,
             block: descriptor.block,
         })
+    }
+
+    /// Copies the block that `owner` sent to the beginning of `into`, without a guard: [`Self::give_back`] must follow.
+    ///
+    /// # Panics
+    /// When `into` is shorter than the block.
+    #[inline]
+    pub(crate) fn copy_out(
+        &self,
+        owner: usize,
+        descriptor: Descriptor,
+        into: &mut [u8],
+    ) -> Result<(), BorrowError> {
+        let bytes = self.find(owner, descriptor)?;
+        copy(bytes, &mut into[..bytes.len()]);
+        Ok(())
+    }
+
+    #[inline]
+    fn find(
+        &self,
+        owner: usize,
+        descriptor: Descriptor,
+    ) -> Result<NonNull<[std::cell::UnsafeCell<u8>]>, BorrowError> {
+        let Descriptor { block, offset, len } = descriptor;
+        // A number too large for its place in the return list would take the lap's.
+        if !offset.is_multiple_of(BLOCK_ALIGNMENT) || block > MAX_BLOCK {
+            return Err(BorrowError::OutOfBounds { owner, offset, len });
+        }
+        self.locate(owner, offset, len)
     }
 
     /// Returns a block that was read without a guard.
@@ -217,9 +239,7 @@ impl Lending {
     /// When the place lies outside the owner's arena.
     pub fn pull(&self, owner: usize, offset: u64, into: &mut [u8]) -> Result<(), BorrowError> {
         let source = self.locate(owner, offset, into.len() as u64)?;
-        // SAFETY: the source is mapped and as long as the destination, which is exclusively ours and lies elsewhere or is another
-        // block. The owner promised not to write until we say that we are done; if it does, the bytes are wrong but still bytes.
-        unsafe { std::ptr::copy(source.cast::<u8>().as_ptr(), into.as_mut_ptr(), into.len()) };
+        copy(source, into);
         Ok(())
     }
 
@@ -253,6 +273,20 @@ impl Lending {
         }
         Ok(())
     }
+}
+
+/// Copies memory of a peer that lies in its arena to `into`, which is as long.
+#[inline]
+fn copy(source: NonNull<[std::cell::UnsafeCell<u8>]>, into: &mut [u8]) {
+    assert_eq!(
+        source.len(),
+        into.len(),
+        "a copy has two ends of one length"
+    );
+    // SAFETY: the source is mapped, for `locate` found it; it is as long as the destination, which is exclusively ours and lies
+    // elsewhere or is another block. The owner promised not to write until we say that we are done; if it does, the bytes are wrong
+    // but still bytes.
+    unsafe { std::ptr::copy(source.cast::<u8>().as_ptr(), into.as_mut_ptr(), into.len()) };
 }
 
 /// A block of another rank, read in place; returned when dropped.

@@ -11,7 +11,7 @@ use crate::bell;
 use crate::layout::{Control, RingPage};
 use crate::port::PortError;
 use crate::primitive::Barrier;
-use crate::ring::{Consumer, Words};
+use crate::ring::{Consumer, InSlot};
 use crate::segment::{Mapped, Segment};
 
 /// Rings polled without being asked. More make each poll longer than the ring of a bell costs the sender.
@@ -49,16 +49,24 @@ impl Inbox {
         }
     }
 
-    /// The next frame and its sender.
-    #[inline]
-    pub(crate) fn poll(&mut self) -> Result<Option<(usize, Words)>, PortError> {
-        if self.streak < LONGEST_STREAK
-            && let Some(words) = pop(&mut self.rings, self.hot)?
-        {
-            self.streak += 1;
-            return Ok(Some((self.hot, words)));
+    /// Lets `read` read the next frame where it lies, with its sender; none when there is no frame.
+    #[inline(always)]
+    pub(crate) fn poll_with<R>(
+        &mut self,
+        mut read: impl FnMut(usize, &InSlot<'_>) -> R,
+    ) -> Result<Option<R>, PortError> {
+        if self.streak < LONGEST_STREAK {
+            let hot = self.hot;
+            if let Some(result) = take(&mut self.rings, hot, |frame| read(hot, frame))? {
+                self.streak += 1;
+                return Ok(Some(result));
+            }
         }
-        self.poll_others()
+        match self.poll_others()? {
+            // The ring is the hot one now, and its frame is still there.
+            Some(peer) => take(&mut self.rings, peer, |frame| read(peer, frame)),
+            None => Ok(None),
+        }
     }
 
     /// Stops watching, so that every sender rings, and announces sleep. `false` when something arrived meanwhile.
@@ -75,22 +83,23 @@ impl Inbox {
         self.control().announce_sleep()
     }
 
-    fn poll_others(&mut self) -> Result<Option<(usize, Words)>, PortError> {
+    /// The next ring that has a frame, fairly among all but the hot one.
+    fn poll_others(&mut self) -> Result<Option<usize>, PortError> {
         self.streak = 0;
         loop {
             for index in 0..self.watched.len() {
                 let peer = self.watched[index];
-                if let Some(words) = pop(&mut self.rings, peer)? {
+                if is_ready(&self.rings, peer) {
                     self.hot = peer;
                     // Who was served goes last.
                     self.watched[index..].rotate_left(1);
-                    return Ok(Some((peer, words)));
+                    return Ok(Some(peer));
                 }
             }
             while let Some(&peer) = self.ready.front() {
-                if let Some(words) = pop(&mut self.rings, peer)? {
+                if is_ready(&self.rings, peer) {
                     self.ready.rotate_left(1);
-                    return Ok(Some((peer, words)));
+                    return Ok(Some(peer));
                 }
                 self.ready.pop_front();
             }
@@ -139,15 +148,21 @@ impl Inbox {
     }
 }
 
-#[inline]
-fn pop<P: Deref<Target = RingPage>>(
+#[inline(always)]
+fn take<P: Deref<Target = RingPage>, R>(
     rings: &mut [Option<Consumer<P>>],
     peer: usize,
-) -> Result<Option<Words>, PortError> {
+    read: impl FnOnce(&InSlot<'_>) -> R,
+) -> Result<Option<R>, PortError> {
     match &mut rings[peer] {
         Some(ring) => ring
-            .try_pop()
+            .try_take(read)
             .map_err(|source| PortError::Corrupted { peer, source }),
         None => Ok(None),
     }
+}
+
+/// Whether a ring has a frame, or something that [`take`] reports as an error.
+fn is_ready<P: Deref<Target = RingPage>>(rings: &[Option<Consumer<P>>], peer: usize) -> bool {
+    rings[peer].as_ref().is_some_and(Consumer::is_ready)
 }

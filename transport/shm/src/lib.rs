@@ -27,6 +27,7 @@
 
 pub(crate) mod layout;
 pub(crate) mod orders;
+pub(crate) mod prefetch;
 pub(crate) mod primitive;
 
 pub(crate) mod bell;
@@ -81,7 +82,7 @@ pub use {
     life::{Death, RankState},
     pool::{Pool, PoolError, PoolSettings},
     port::{Port, PortError, Sleeper},
-    ring::{Corrupted, Words},
+    ring::{Corrupted, InSlot, Words},
     segment::{Segment, SegmentError, Shape},
     system::membarrier_is_available,
 };

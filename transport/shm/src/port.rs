@@ -12,7 +12,7 @@ use crate::inbox::Inbox;
 use crate::layout::RingPage;
 use crate::life::RankState;
 use crate::pool::{Pool, PoolError, PoolSettings};
-use crate::ring::{Corrupted, Producer, Words};
+use crate::ring::{Corrupted, InSlot, Producer, Words};
 use crate::segment::{Mapped, Segment, SegmentError};
 
 /// A rank's end of everything.
@@ -118,6 +118,33 @@ impl Port {
         Ok(true)
     }
 
+    /// As [`Self::try_push`], with a frame of two words and at most 48 `bytes`, which are copied once.
+    ///
+    /// # Errors
+    /// As [`Self::try_push`].
+    ///
+    /// # Panics
+    /// When the bytes are more than fit.
+    #[inline]
+    pub fn try_push_bytes(
+        &mut self,
+        peer: usize,
+        (word, second): (u64, u64),
+        bytes: &[u8],
+    ) -> Result<bool, PortError> {
+        let ring = producer(&mut self.outgoing, &self.segment, self.rank, peer)?;
+        if !ring
+            .try_push_bytes(word, second, bytes)
+            .map_err(|source| PortError::Corrupted { peer, source })?
+        {
+            return Ok(false);
+        }
+        if bell::must_ring(ring.page(), self.segment.barrier()) {
+            self.segment.control(peer).ring(self.rank);
+        }
+        Ok(true)
+    }
+
     /// Whether a frame to `peer` would be taken now.
     ///
     /// # Errors
@@ -183,9 +210,7 @@ impl Port {
         descriptor: Descriptor,
         into: &mut [u8],
     ) -> Result<(), BorrowError> {
-        let len = usize::try_from(descriptor.len).unwrap_or(usize::MAX);
-        self.lending
-            .pull(owner, descriptor.offset, &mut into[..len])?;
+        self.lending.copy_out(owner, descriptor, into)?;
         // Giving it back now would put a store to a line that the owner has between this message and the answer to it.
         self.read.push((owner, descriptor.block));
         if self.read.len() >= MOST_READ {
@@ -226,7 +251,19 @@ impl Port {
     /// When a ring is damaged.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<(usize, Words)>, PortError> {
-        let found = self.inbox.poll()?;
+        self.poll_with(|peer, frame| (peer, frame.words()))
+    }
+
+    /// As [`Self::poll`], but lets `read` read the frame where it lies.
+    ///
+    /// # Errors
+    /// When a ring is damaged.
+    #[inline(always)]
+    pub fn poll_with<R>(
+        &mut self,
+        read: impl FnMut(usize, &InSlot<'_>) -> R,
+    ) -> Result<Option<R>, PortError> {
+        let found = self.inbox.poll_with(read)?;
         if found.is_none() && !self.read.is_empty() {
             self.return_read()?;
         }

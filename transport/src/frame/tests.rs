@@ -175,11 +175,7 @@ const BLOCK: Descriptor = Descriptor {
     len: 0x8000,
 };
 
-const ENVELOPE: Envelope = Envelope {
-    context: 0x0102_0304,
-    tag: -2,
-    layout: 0x0a0b_0c0d,
-};
+const ENVELOPE: Envelope = Envelope::new(0x0102_0304, -2, 0x0a0b_0c0d);
 const SEND: u64 = 0x1122_3344_5566_7788;
 const RECEIVE: u64 = 0x99aa_bbcc_ddee_ff00;
 
