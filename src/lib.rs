@@ -50,8 +50,8 @@ pub use phalanx_runtime::message::{EncodeError, InvalidMessage, Message, Receive
 pub use phalanx_runtime::{
     ANY_SOURCE, ANY_TAG, AnySource, AnyTag, Communicator, Death, Error, Lendable, Loan,
     MatchedMessage, ProbeStatus, Request, Result, Scope, SendError, SharedVec, Source, Status, Tag,
-    TagPattern, Timeout, Truncated, TypeMismatch, World, config, init, test_all, test_any, testing,
-    wait_all, wait_any, wait_some,
+    TagPattern, Timeout, Truncated, TypeMismatch, World, config, describe, init, test_all,
+    test_any, testing, wait_all, wait_any, wait_some,
 };
 
 /// What the first ten programs need.

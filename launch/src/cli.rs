@@ -2,13 +2,13 @@
 //! [`RunArguments::plan`].
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use phalanx::config::{parse_size, show_size};
+use phalanx::config::{Config, ConfigError, parse_size, show_duration, show_size};
 use phalanx_bench::{Selection, Test, Transport};
 use phalanx_launch::{Plan, Program};
 use phalanx_wireup::environment;
@@ -36,26 +36,42 @@ pub(crate) enum Command {
     /// Without arguments everything is measured, in about a minute. The floor is what a cache line takes between the cores of the two
     /// ranks, probed before and after every sample. Method: benches/README.md.
     Bench(BenchArguments),
+    /// Describe this machine, its limits, how messages travel on it, and every setting with its origin
+    ///
+    /// The exit code is 2 if the configuration has mistakes, which are listed.
+    Info(InfoArguments),
+}
+
+/// `phalanx info`.
+#[derive(Args, Debug)]
+pub(crate) struct InfoArguments {
+    /// Configuration file, instead of the one that PHALANX_CONFIG names
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// `phalanx run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArguments {
     /// Where ranks run: on any processor, or rank k on the k-th allowed one, beginning again where there are more ranks
-    #[arg(long, value_enum, default_value_t = Binding::None)]
-    pub(crate) bind: Binding,
+    #[arg(long, value_enum)]
+    bind: Option<Binding>,
 
-    /// Configuration file of the ranks
+    /// Configuration file, instead of the one that PHALANX_CONFIG names
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
     /// End the job after this many seconds
     #[arg(long, value_name = "SECS", value_parser = seconds)]
-    pub(crate) timeout: Option<Duration>,
+    timeout: Option<Duration>,
 
     /// Begin each line of output with its rank, in brackets
-    #[arg(long)]
-    pub(crate) tag_output: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false")]
+    tag_output: Option<bool>,
 
     #[command(flatten)]
     first: Part,
@@ -128,7 +144,7 @@ struct FurtherPart {
 
 /// What ranks are bound to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Binding {
+enum Binding {
     /// Any processor
     None,
     /// One processor each
@@ -136,18 +152,29 @@ pub(crate) enum Binding {
 }
 
 impl RunArguments {
-    /// What the arguments ask for, without binding.
-    pub(crate) fn plan(self) -> anyhow::Result<Plan> {
-        let config = self.config.map(|path| {
-            path.canonicalize().with_context(|| {
-                format!(
-                    "cannot use the configuration file {} of --config",
-                    path.display()
-                )
-            })
+    /// The settings of the job: those of the file and of the variables, below those of the flags.
+    pub(crate) fn settings(&self) -> Result<Config, ConfigError> {
+        let bind = self.bind.map(|bind| match bind {
+            Binding::None => "none".to_owned(),
+            Binding::Core => "core".to_owned(),
         });
-        let config = config.transpose()?;
-        let with_config = |program: Program| match &config {
+        let flags = [
+            ("launch.bind", bind),
+            ("launch.timeout", self.timeout.map(show_duration)),
+            (
+                "launch.tag_output",
+                self.tag_output.map(|tag| tag.to_string()),
+            ),
+        ];
+        let given = flags
+            .iter()
+            .filter_map(|(key, value)| Some((*key, value.as_deref()?)));
+        Config::load(self.config.as_deref(), &given.collect::<Vec<_>>())
+    }
+
+    /// What the arguments ask for, without binding. The ranks read their settings from `config`.
+    pub(crate) fn plan(self, config: Option<&Path>) -> anyhow::Result<Plan> {
+        let with_config = |program: Program| match config {
             Some(path) => program.variable(environment::CONFIG, path),
             None => program,
         };
@@ -234,10 +261,13 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
-        let cli = Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?;
-        match cli.command {
-            Command::Run(run) => run.plan(),
-            Command::Bench(_) => unreachable!("the word is run"),
+        run_arguments(arguments)?.plan(None)
+    }
+
+    fn run_arguments(arguments: &[&str]) -> anyhow::Result<RunArguments> {
+        match Cli::try_parse_from(["phalanx", "run"].iter().chain(arguments))?.command {
+            Command::Run(run) => Ok(run),
+            other => panic!("not run but {other:?}"),
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod bench;
 mod cli;
+mod info;
 mod run;
 
 use std::process::ExitCode;
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Run(arguments) => run::run(arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
+        Command::Info(arguments) => info::info(&arguments),
     };
     code.into()
 }

@@ -1,10 +1,15 @@
-//! `phalanx run`: from parsed arguments to an exit code.
+//! `phalanx run`: from parsed arguments and settings to an exit code.
+
+use std::path::{self, PathBuf};
+use std::{env, io};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
+use phalanx::config::Binding;
 use phalanx_launch::{ExitCode, Input, Interrupts, Job, LaunchError, Output};
+use phalanx_wireup::environment;
 
-use crate::cli::{Binding, RunArguments};
+use crate::cli::RunArguments;
 
 /// Runs the job and returns the exit code of the command; errors have been printed.
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
@@ -26,22 +31,33 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 
 fn job(arguments: RunArguments) -> anyhow::Result<Job> {
     let interrupts = Interrupts::take_over().map_err(system("take over its signals"))?;
-    let output = Output::Console {
-        tagged: arguments.tag_output,
-    };
-    let (timeout, bind) = (arguments.timeout, arguments.bind);
-    let mut plan = arguments.plan()?;
-    if bind == Binding::Core {
+    let config = arguments.settings()?;
+    let file = configuration_file(&arguments).map_err(system("ask for its directory"))?;
+    let mut plan = arguments.plan(file.as_deref())?;
+    let launch = config.launch();
+    if launch.bind == Binding::Core {
         plan = plan.bound_to(&allowed_processors()?);
     }
-    let job = Job::new(plan)
+    let mut job = Job::new(plan)
         .input(Input::Console)
-        .output(output)
+        .output(Output::Console {
+            tagged: launch.tag_output,
+        })
         .interrupts(interrupts);
-    Ok(match timeout {
-        Some(limit) => job.time_limit(limit),
-        None => job,
-    })
+    if let Some(limit) = launch.timeout {
+        job = job.time_limit(limit);
+    }
+    if let Some(bytes) = config.memory().arena {
+        job = job.arena_bytes(bytes);
+    }
+    Ok(job)
+}
+
+/// The file whose settings hold, by its absolute path: a rank may look for it from another directory.
+fn configuration_file(arguments: &RunArguments) -> io::Result<Option<PathBuf>> {
+    let variable = || env::var_os(environment::CONFIG).map(PathBuf::from);
+    let named = arguments.config.clone().or_else(variable);
+    named.map(path::absolute).transpose()
 }
 
 /// The processors that this process may run on, ascending.
@@ -51,7 +67,7 @@ pub(crate) fn allowed_processors() -> anyhow::Result<Vec<usize>> {
     Ok((0..CpuSet::count()).filter(is_allowed).collect())
 }
 
-fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> LaunchError {
+fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> LaunchError {
     move |source| LaunchError::System {
         what,
         source: source.into(),
@@ -59,6 +75,9 @@ fn system<E: Into<std::io::Error>>(what: &'static str) -> impl FnOnce(E) -> Laun
 }
 
 fn fail(error: &dyn std::fmt::Display, code: ExitCode) -> ExitCode {
-    eprintln!("phalanx: {error}");
+    // A configuration may have several mistakes, a line each.
+    for line in error.to_string().lines() {
+        eprintln!("phalanx: {line}");
+    }
     code
 }

@@ -4,8 +4,12 @@
 
 mod harness;
 
+#[path = "cli/configuration.rs"]
+mod configuration;
 #[path = "cli/endings.rs"]
 mod endings;
+#[path = "cli/info.rs"]
+mod info;
 #[path = "cli/leftovers.rs"]
 mod leftovers;
 #[path = "cli/places.rs"]

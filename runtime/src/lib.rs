@@ -12,6 +12,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod describe;
 pub mod message;
 
 mod communicator;

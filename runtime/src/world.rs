@@ -127,7 +127,7 @@ impl Drop for World {
     }
 }
 
-fn limits(config: &Config) -> Limits {
+pub(crate) fn limits(config: &Config) -> Limits {
     let protocol = config.protocol();
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     Limits {

@@ -15,6 +15,9 @@ pub struct Shm {
 }
 
 impl Shm {
+    /// What every link of this kind can do.
+    pub const CAPABILITIES: Capabilities = Capabilities::new("shm", Inline::CAPACITY, true, true);
+
     /// A link over the rank's port.
     #[must_use]
     pub fn new(port: Port) -> Self {
@@ -113,7 +116,7 @@ impl Shm {
 
 impl Transport for Shm {
     fn capabilities(&self) -> Capabilities {
-        Capabilities::new("shm", Inline::CAPACITY, true, true)
+        Self::CAPABILITIES
     }
 
     #[inline]

@@ -1,3 +1,5 @@
+//! The rules of ending a job, without a process and without waiting.
+
 use super::*;
 
 const GRACE: Duration = Duration::from_secs(2);

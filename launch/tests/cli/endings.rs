@@ -38,7 +38,7 @@ fn a_killed_rank_is_named_with_its_signal_and_the_others_are_ended() {
         let said =
             format!("phalanx: rank 3 (pid {pid}) was killed by signal {number} ({signal})\n");
         assert_eq!(job.errors(), said);
-        assert_eq!(job.processes(), []);
+        assert_eq!(job.processes(), Vec::<i32>::new());
     }
 }
 
@@ -94,7 +94,7 @@ fn ranks_have_time_to_end_in_their_own_way() {
     assert_eq!(job.errors(), "");
     assert_eq!(
         job.processes(),
-        [],
+        Vec::<i32>::new(),
         "what a rank leaves in its group goes with it"
     );
 }
@@ -111,7 +111,7 @@ fn the_first_interrupt_is_forwarded_once_and_the_second_kills() {
     let mut rest = String::new();
     std::io::Read::read_to_string(&mut job.stdout, &mut rest).unwrap();
     assert_eq!(rest, "", "no rank got the first one twice");
-    assert_eq!(job.processes(), []);
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }
 
 #[test]
@@ -192,5 +192,5 @@ fn ranks_that_run_already_are_ended_when_another_cannot_be_started() {
     ]));
     assert_eq!(job.wait(), Some(127));
     assert!(job.errors().contains("cannot start rank 3: /nonexistent"));
-    assert_eq!(job.processes(), []);
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }

@@ -93,7 +93,7 @@ fn what_a_rank_leaves_running_in_its_group_ends_with_it() {
     let mut job = Running::start(script(2, &[], "sleep 1000 & echo left"));
     assert_eq!(job.lines(2), ["left", "left"]);
     assert_eq!(job.wait(), Some(0));
-    assert_eq!(job.processes(), []);
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }
 
 #[test]

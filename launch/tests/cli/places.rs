@@ -20,12 +20,12 @@ fn each_rank_finds_its_rank_and_the_size() {
 #[test]
 fn an_inner_job_replaces_the_place_of_the_outer_and_keeps_its_settings() {
     let inner = format!(
-        "{} run -n 2 -- /bin/sh -c 'echo $PHALANX_RANK/$PHALANX_SIZE $PHALANX_EAGER $PHALANX_SEGMENT'",
+        "{} run -n 2 -- /bin/sh -c 'echo $PHALANX_RANK/$PHALANX_SIZE $PHALANX_EAGER_LIMIT $PHALANX_SEGMENT'",
         env!("CARGO_BIN_EXE_phalanx")
     );
     let mut command = script(1, &[], &inner);
     command
-        .env("PHALANX_EAGER", "4096")
+        .env("PHALANX_EAGER_LIMIT", "4096")
         .env("PHALANX_SEGMENT", "name:/of-somebody-else");
     let (code, stdout, _) = finish(command);
     assert_eq!(code, 0);
@@ -141,7 +141,7 @@ fn what_is_wrong_with_a_command_line_is_said() {
         ),
         (
             &["-n", "1", "--config", "/nonexistent.toml", "true"],
-            "configuration file /nonexistent.toml",
+            "cannot read /nonexistent.toml, which the command line names",
         ),
     ] {
         let (code, stdout, stderr) = finish(phalanx_run(arguments));

@@ -138,7 +138,7 @@ fn a_reader_that_goes_away_ends_the_job_quietly() {
     ));
     assert_eq!(job.wait(), Some(141));
     assert_eq!(job.errors(), "");
-    assert_eq!(job.processes(), []);
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_reader_that_stands_still_holds_the_ranks_but_not_the_launcher() {
 fn a_time_limit_ends_also_the_wait_for_a_reader_that_stands_still() {
     let mut job = Running::start(phalanx_run(&["-n", "2", "--timeout", "0.2", "yes"]));
     assert_eq!(job.wait(), Some(124));
-    assert_eq!(job.processes(), []);
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }
 
 #[test]

@@ -23,6 +23,7 @@ mod depart;
 mod operation;
 mod peers;
 mod receive;
+mod select;
 mod send;
 mod stream;
 
@@ -43,6 +44,8 @@ use operation::{Operations, Slot};
 use peers::Peers;
 use receive::Kept;
 pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
+pub(crate) use select::select;
+pub use select::{Memory, Protocol};
 pub(crate) use send::Send;
 
 /// What a glance at a frame came to.
@@ -375,9 +378,5 @@ impl Engine {
     /// What to say of an operation whose peer has gone.
     fn gone(&self, peer: usize, doing: &'static str) -> Option<Error> {
         self.peers.gone(peer, doing)
-    }
-
-    fn link_capabilities(&self) -> Capabilities {
-        self.capabilities
     }
 }

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use super::Engine;
 use super::operation::{Lend, OpId, Outcome, SendStage, Sending, Source, State};
 use super::peers::cost;
+use super::select::{Memory, Protocol, select};
 
 /// What a send needs beside its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -167,22 +168,29 @@ impl Engine {
         if !self.announce(link, &sending)? {
             return Ok(self.put_back(id, sending, Step::Stuck));
         }
-        if let Source::Buffer(_) = sending.source
-            && (self.link_capabilities().lends || sending.len <= self.limits.eager)
-            && !sending.synchronous
-        {
-            return self.send_buffer(link, id, sending);
-        }
-        let Some(fit) = sending.with_bytes(id, lend, |bytes| {
-            (bytes.len() <= self.limits.eager, link.expose(bytes))
-        }) else {
+        let lent = matches!(sending.source, Source::Buffer(_));
+        let Some(place) = sending.with_bytes(id, lend, |bytes| link.expose(bytes)) else {
             return Ok(self.put_back(id, sending, Step::Stuck));
         };
-        let (small, place) = fit;
-        let exposed = place.filter(|_| sending.may_expose && sending.len >= self.limits.pull);
+        let memory = match place {
+            _ if lent => Memory::Lent,
+            Some(_) if sending.may_expose => Memory::Shared,
+            _ => Memory::Private,
+        };
+        let way = select(
+            sending.len,
+            memory,
+            sending.synchronous,
+            &self.capabilities,
+            &self.limits,
+        );
+        let eager = matches!(way, Protocol::Inline | Protocol::Eager);
+        if way == Protocol::Handover || lent && eager {
+            return self.send_buffer(link, id, sending);
+        }
         let cost = cost(sending.len);
         let peer = self.peers.get(sending.peer);
-        if small && !sending.synchronous && exposed.is_none() && peer.has_credit(cost) {
+        if eager && peer.has_credit(cost) {
             let header = Header::Eager(sending.envelope);
             let sent = sending
                 .with_bytes(id, lend, |bytes| link.send(sending.peer, &header, bytes))
@@ -194,6 +202,7 @@ impl Engine {
             self.finish(id, Ok(Outcome::Sent(sending.source)));
             return Ok(Step::Gone);
         }
+        let exposed = place.filter(|_| way == Protocol::Pulled);
         let header = Header::Request {
             envelope: sending.envelope,
             send: id.to_bits(),

@@ -6,7 +6,7 @@
 //!
 //! Two races are to be won, and loom explores both (`model.rs`):
 //! - *watched -> unwatched*: the sender publishes, then looks at `watched`; the receiver clears `watched`, then looks at the slot.
-//!   [`Barrier`](crate::primitive::Barrier) between each pair makes at least one of them see the other.
+//!   [`Barrier`] between each pair makes at least one of them see the other.
 //! - *ringing -> sleeping*: both change the gate, and one of the two changes comes second.
 
 use std::ops::Deref;

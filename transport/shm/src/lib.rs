@@ -1,7 +1,7 @@
 //! Shared memory between the ranks of one host: segment, rings, blocks, doorbell. All of Phalanx's unsafe code lives in this crate.
 //!
 //! # Who may write which word, and when
-//! [`layout`] draws the segment and says who writes each field. What is not an atomic is written under one of two rules:
+//! `layout` draws the segment and says who writes each field. What is not an atomic is written under one of two rules:
 //! - a **slot's body** belongs to the sender until it stores the slot's word, then to the receiver until that stores a consumed count
 //!   above it;
 //! - a **block** belongs to its owner until the descriptor is published, then to its readers until each has returned it.
@@ -17,8 +17,8 @@
 //! last process.
 //!
 //! # Where to look
-//! [`segment`] maps, [`ring`] carries frames, [`pool`] and [`block`] carry everything above a cache line, [`returns`] brings blocks
-//! back, [`bell`] finds the ring that has mail and sleeps, [`port`] is the rank's end of all of them and the way in.
+//! `segment` maps, `ring` carries frames, `pool` and `block` carry everything above a cache line, `returns` brings blocks
+//! back, `bell` finds the ring that has mail and sleeps, `port` is the rank's end of all of them and the way in.
 
 #![expect(
     unsafe_code,
@@ -38,6 +38,8 @@ pub(crate) mod ring;
 mod biased;
 #[cfg(not(phalanx_loom))]
 mod block;
+#[cfg(not(phalanx_loom))]
+mod footprint;
 #[cfg(not(phalanx_loom))]
 pub mod handoff;
 #[cfg(not(phalanx_loom))]
@@ -74,6 +76,7 @@ mod schedules;
 pub use {
     biased::{Biased, Guard},
     block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending},
+    footprint::{EXTENT_BYTES, PAIR_BYTES, idle_bytes},
     layout::MAX_RANKS,
     lease::{Lessor, ReadLease, WriteLease, lease},
     life::{Death, RankState},
@@ -81,4 +84,5 @@ pub use {
     port::{Port, PortError, Sleeper},
     ring::{Corrupted, InSlot, Words},
     segment::{Segment, SegmentError, Shape},
+    system::membarrier_is_available,
 };

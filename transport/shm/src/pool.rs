@@ -9,6 +9,8 @@
 //! are first-in first-out over a window larger than the second-level cache: a line that is dirty in the peer's cache costs 7.5 ns to
 //! fetch, one that has aged out to the shared cache a quarter of that (measured: 7.5 against 30 GB/s).
 
+mod error;
+
 use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
@@ -17,14 +19,16 @@ use crate::biased::Biased;
 use crate::block::{BlockMut, Descriptor};
 use crate::layout::{RETURNS, ReturnPage};
 use crate::returns::{MAX_BLOCK, ReturnReceiver};
-use crate::segment::{Mapped, Segment, SegmentError};
+use crate::segment::{Mapped, Segment};
+
+pub use error::PoolError;
 
 /// The smallest block: four cache lines.
 const SMALLEST: usize = 256;
 /// A block of this size fits into no address space.
 const LARGEST: usize = 1 << 62;
 /// Blocks below this come from extents of this size that are populated at once.
-const EXTENT: usize = 256 << 10;
+pub(crate) const EXTENT: usize = 256 << 10;
 /// Free blocks that a class has before it looks for returned ones: enough that a ping-pong reads the borrower's list once in a
 /// dozen messages, few enough to stay in the first-level cache.
 const WARM: usize = 8;
@@ -61,55 +65,6 @@ impl Default for PoolSettings {
             limit: None,
         }
     }
-}
-
-/// Why there is no block.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum PoolError {
-    /// Too many blocks are with this borrower; it has to return some first.
-    #[error(
-        "rank {borrower} holds {RETURNS} blocks of this rank: let it drop some of what it received"
-    )]
-    Lent {
-        /// The rank that holds them.
-        borrower: usize,
-    },
-    /// The pool may not grow further.
-    #[error(
-        "the pool has {taken} of {limit} bytes and needs {wanted} more: raise PHALANX_POOL_LIMIT or drop received messages"
-    )]
-    Limit {
-        /// Bytes taken so far.
-        taken: usize,
-        /// The limit.
-        limit: usize,
-        /// Bytes asked for.
-        wanted: usize,
-    },
-    /// The arena's address space is used up.
-    #[error(
-        "the arena of {arena} bytes has no room for {wanted} more: raise memory.arena (PHALANX_ARENA)"
-    )]
-    Arena {
-        /// Size of the arena.
-        arena: usize,
-        /// Bytes asked for.
-        wanted: usize,
-    },
-    /// The kernel has no memory.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// A borrower returned what it did not have.
-    #[error(
-        "rank {borrower} returned block {block}, which it does not hold: its memory is damaged"
-    )]
-    Corrupted {
-        /// The rank.
-        borrower: usize,
-        /// The number it named.
-        block: u32,
-    },
 }
 
 /// The blocks that one rank owns. Shared by its threads.

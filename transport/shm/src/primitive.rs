@@ -62,6 +62,7 @@ impl Barrier {
     /// The sender's half, between its publication and its look at the watch word. Partner: [`Barrier::heavy`].
     #[inline(always)]
     pub(crate) fn light(self) {
+        // A store must not pass a later load of another word; nothing weaker forbids that.
         match self {
             #[cfg(not(phalanx_loom))]
             Self::Asymmetric => compiler_fence(Ordering::SeqCst),

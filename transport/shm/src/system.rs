@@ -48,6 +48,13 @@ pub(crate) fn register_for_membarrier() -> bool {
     membarrier_command(libc::MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED).is_ok()
 }
 
+/// Whether this process may issue a memory barrier for the others of its job: a container's profile can forbid it, and a rank that is
+/// about to sleep then makes each sender pay for one.
+#[must_use]
+pub fn membarrier_is_available() -> bool {
+    register_for_membarrier()
+}
+
 /// Allocates and maps every page of the range now, so that running out of memory is an error here and not a signal later.
 pub(crate) fn populate(range: &[std::cell::UnsafeCell<u8>]) -> io::Result<()> {
     // SAFETY: the range is mapped, which the reference says; populating changes no byte of it.

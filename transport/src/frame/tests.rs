@@ -1,3 +1,5 @@
+//! Frames there and back, and frames that no version of this program wrote.
+
 use phalanx_shm::{Descriptor, Words};
 use proptest::prelude::*;
 

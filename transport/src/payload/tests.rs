@@ -1,3 +1,5 @@
+//! Buffers and payloads of every kind.
+
 use super::permit::Permits;
 use super::{ALIGNMENT, AlignedBytes, Buffer, Inline, Payload};
 
