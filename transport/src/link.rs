@@ -201,7 +201,7 @@ impl Link {
     ///
     /// # Errors
     /// When a peer sent what cannot be.
-    pub fn unpack(&self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
+    pub fn unpack(&mut self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
         match self {
             Self::Shm(shm) => shm.unpack(peer, words),
             Self::Inproc(_) => Err(LinkError::NotExposed { peer }),

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use phalanx_shm::{Death, InSlot, PoolError, Port, RankState, Segment, Sleeper, Words};
+use phalanx_shm::{Death, Descriptor, InSlot, PoolError, Port, RankState, Segment, Sleeper, Words};
 
 use crate::frame::{self, Content, Envelope, Header};
 use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
-use crate::payload::{Buffer, Inline, Payload};
+use crate::payload::{AlignedBytes, Buffer, Inline, Payload};
 
 /// The link between ranks that share a segment.
 #[derive(Debug)]
@@ -76,14 +76,28 @@ impl Shm {
         Ok(self.port.poll_with(read)?)
     }
 
-    pub(crate) fn unpack(&self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
+    pub(crate) fn unpack(&mut self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
         let (header, content) =
             frame::decode(words).map_err(|source| LinkError::Frame { peer, source })?;
         let payload = match content {
             Content::Inline(inline) => Payload::Inline(inline),
-            Content::Block(block) => Payload::Block(self.port.borrow(peer, block)?),
+            Content::Block(block) => self.payload_of(peer, block)?,
         };
         Ok(Packet::new(header, payload))
+    }
+
+    /// The bytes of a block, read where they are as long as that does not starve their owner.
+    fn payload_of(&mut self, peer: usize, block: Descriptor) -> Result<Payload, LinkError> {
+        if self.port.holds_many(peer)
+            && let Some(mut copy) = usize::try_from(block.len)
+                .ok()
+                .and_then(AlignedBytes::with_capacity)
+        {
+            self.port
+                .copy_out(peer, block, copy.resize(block.len as usize))?;
+            return Ok(Payload::Heap(copy));
+        }
+        Ok(Payload::Block(self.port.borrow(peer, block)?))
     }
 
     /// Blocks lent to a dead rank come back. One that left in good order has returned, or still reads, what it had.

@@ -224,6 +224,13 @@ impl Lending {
         self.locate(owner, offset, len)
     }
 
+    /// How many blocks have been returned to `owner` so far, modulo 2^32.
+    pub(crate) fn given_back(&self, owner: usize) -> u32 {
+        self.returns[owner]
+            .get()
+            .map_or(0, ReturnSender::given_back)
+    }
+
     /// Returns a block that was read without a guard.
     pub(crate) fn give_back(&self, owner: usize, block: u32) -> Result<(), BorrowError> {
         self.connect(owner)?;

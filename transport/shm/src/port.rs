@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::bell;
 use crate::block::{BlockMut, BorrowError, Borrowed, Descriptor, Lending};
 use crate::inbox::Inbox;
-use crate::layout::RingPage;
+use crate::layout::{RETURNS, RingPage};
 use crate::life::RankState;
 use crate::pool::{Pool, PoolError, PoolSettings};
 use crate::ring::{Corrupted, InSlot, Producer, Words};
@@ -24,9 +24,14 @@ pub struct Port {
     inbox: Inbox,
     pool: Arc<Pool>,
     lending: Arc<Lending>,
+    /// Blocks that each other rank has lent to this one so far, modulo 2^32.
+    borrowed: Vec<u32>,
     /// Blocks that have been copied out and not returned yet.
     read: Vec<(usize, u32)>,
 }
+
+/// Blocks of one owner that this rank keeps before it copies: half of what the owner lends, so that messages on their way fit too.
+const MOST_HELD: u32 = RETURNS as u32 / 2;
 
 /// Blocks that wait to be returned together: few, because they are missing at their owners.
 const MOST_READ: usize = 8;
@@ -76,6 +81,7 @@ impl Port {
             inbox: Inbox::new(&segment, rank),
             pool: Pool::new(&segment, rank, settings),
             lending: Lending::new(&segment, rank),
+            borrowed: vec![0; segment.ranks()],
             read: Vec::with_capacity(MOST_READ),
             segment,
         })
@@ -192,8 +198,22 @@ impl Port {
     /// # Errors
     /// When the descriptor cannot be.
     #[inline]
-    pub fn borrow(&self, owner: usize, descriptor: Descriptor) -> Result<Borrowed, BorrowError> {
-        self.lending.borrow(owner, descriptor)
+    pub fn borrow(
+        &mut self,
+        owner: usize,
+        descriptor: Descriptor,
+    ) -> Result<Borrowed, BorrowError> {
+        let borrowed = self.lending.borrow(owner, descriptor)?;
+        self.borrowed[owner] = self.borrowed[owner].wrapping_add(1);
+        Ok(borrowed)
+    }
+
+    /// Whether this rank holds so many blocks of `owner` that the next message is better copied and its block returned: an owner lends
+    /// [`RETURNS`] blocks and no more, and a program that keeps what it receives must not stop its senders.
+    #[must_use]
+    #[inline]
+    pub fn holds_many(&self, owner: usize) -> bool {
+        self.borrowed[owner].wrapping_sub(self.lending.given_back(owner)) > MOST_HELD
     }
 
     /// Copies the block that `owner` sent to the beginning of `into` and returns it to its owner when there is nothing better to do.
@@ -212,6 +232,7 @@ impl Port {
     ) -> Result<(), BorrowError> {
         self.lending.copy_out(owner, descriptor, into)?;
         // Giving it back now would put a store to a line that the owner has between this message and the answer to it.
+        self.borrowed[owner] = self.borrowed[owner].wrapping_add(1);
         self.read.push((owner, descriptor.block));
         if self.read.len() >= MOST_READ {
             self.return_read()?

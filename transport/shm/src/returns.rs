@@ -33,6 +33,12 @@ impl<P: Deref<Target = ReturnPage>> ReturnSender<P> {
         }
     }
 
+    /// How many blocks have been given back so far, modulo 2^32.
+    pub(crate) fn given_back(&self) -> u32 {
+        // Relaxed: a count that only this rank's threads raise, used to be careful, not to synchronise.
+        self.next.load(Ordering::Relaxed)
+    }
+
     /// Gives `block` back to its owner. The caller has read its last byte of it.
     #[inline]
     pub(crate) fn give_back(&self, block: u32) {

@@ -135,7 +135,7 @@ proptest! {
 
     #[test]
     fn descriptors_that_cannot_be_are_refused(block in any::<u32>(), offset in any::<u64>(), len in any::<u64>()) {
-        let (ports, _, arenas) = job();
+        let (mut ports, _, arenas) = job();
         let arena = arenas as u64..(arenas + (2 << 20)) as u64;
         let inside = offset >= arena.start && offset.checked_add(len).is_some_and(|end| end <= arena.end);
         let good = inside && offset.is_multiple_of(64) && block < 1 << 24;
