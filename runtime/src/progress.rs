@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use crossbeam::utils::CachePadded;
 use parking_lot::{Condvar, Mutex};
 use phalanx_shm::{Biased, Guard};
 use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
@@ -26,8 +27,8 @@ use crate::wait::{Backoff, Patience, Step};
 #[derive(Debug)]
 pub(crate) struct Progress {
     core: Biased<Core>,
-    /// Threads that found the lock taken.
-    knocking: AtomicUsize,
+    /// Threads that found the lock taken. In a line of its own: they write it while the one inside polls.
+    knocking: CachePadded<AtomicUsize>,
     sleeper: Sleeper,
     doze: Doze,
     patience: Patience,
@@ -77,7 +78,7 @@ impl Progress {
         };
         Self {
             core: Biased::new(core),
-            knocking: AtomicUsize::new(0),
+            knocking: CachePadded::new(AtomicUsize::new(0)),
             sleeper,
             doze: Doze::default(),
             patience,
@@ -410,7 +411,7 @@ impl Progress {
             let alarms = self.doze.alarms();
             core = core.outside(|| self.doze.wait(alarms, longest)).0;
             core.sleeping -= 1;
-        } else if core.link.prepare_sleep() {
+        } else if core.link.prepare_sleep() && !core.departures.are_due(&core.link) {
             core.sleeping += 1;
             core.watched = true;
             core = core.outside(|| self.sleeper.sleep(longest)).0;

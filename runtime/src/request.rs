@@ -19,7 +19,6 @@ use crate::progress::Limit;
 ///
 /// As a future it needs no reactor: each poll drives the rank's engine, and a pending poll asks to be polled again. Give it an executor
 /// that has other work, or [`wait`](Self::wait), which sleeps.
-#[must_use = "a receive that is dropped is cancelled"]
 pub struct Request<T> {
     communicator: Communicator,
     state: State<T>,

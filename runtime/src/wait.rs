@@ -1,6 +1,6 @@
 //! How to wait: look again, then let others run, then sleep.
 //!
-//! With a core for each rank it pays to look for as long as a sleep and a wake-up cost, some 25 us. With more ranks than cores
+//! With a core for each rank it pays to look for as long as a sleep and a wake-up cost, some 25 to 50 us. With more ranks than cores
 //! whoever looks steals the time in which the message could be made: after a fraction of a microsecond `sched_yield` lets it, at
 //! 2 us a hop instead of a scheduler slice of 4000. Either way a rank that finds nothing for long sleeps and costs nothing.
 

@@ -17,6 +17,11 @@ pub(crate) struct Departures {
 }
 
 impl Departures {
+    /// Whether there is news. To be asked once more between the decision to sleep and the sleep: who departs before it wakes nobody.
+    pub(crate) fn are_due(&self, link: &Link) -> bool {
+        link.departures() != self.seen
+    }
+
     /// The ranks that departed since the last call. What they sent before is still in the link: it is to be taken out first, and
     /// [`Engine::depart`] called then.
     pub(crate) fn news(&mut self, link: &Link, engine: &Engine) -> Vec<(usize, PeerState)> {

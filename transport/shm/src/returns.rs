@@ -9,6 +9,8 @@
 
 use std::ops::Deref;
 
+use crossbeam::utils::CachePadded;
+
 use crate::layout::{RETURNS, ReturnPage};
 use crate::orders::{RECLAIM, RETURN};
 use crate::primitive::{AtomicU32, Ordering};
@@ -22,14 +24,15 @@ pub(crate) const MAX_BLOCK: u32 = (1 << NUMBER_BITS) - 1;
 #[derive(Debug)]
 pub(crate) struct ReturnSender<P> {
     page: P,
-    next: AtomicU32,
+    /// In a line of its own: threads that return blocks of different owners do not meet.
+    next: CachePadded<AtomicU32>,
 }
 
 impl<P: Deref<Target = ReturnPage>> ReturnSender<P> {
     pub(crate) fn new(page: P) -> Self {
         Self {
             page,
-            next: AtomicU32::new(0),
+            next: CachePadded::new(AtomicU32::new(0)),
         }
     }
 
