@@ -209,7 +209,7 @@ impl Port {
     }
 
     /// Whether this rank holds so many blocks of `owner` that the next message is better copied and its block returned: an owner lends
-    /// [`RETURNS`] blocks and no more, and a program that keeps what it receives must not stop its senders.
+    /// a fixed number of blocks and no more, and a program that keeps what it receives must not stop its senders.
     #[must_use]
     #[inline]
     pub fn holds_many(&self, owner: usize) -> bool {
