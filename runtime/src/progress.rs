@@ -6,12 +6,13 @@
 //! A thread that leaves after polling wakes the sleeping ones: it may have finished what they wait for, and it has made the link
 //! watch rings that a sleeper needs to be rung for.
 
+mod inside;
+mod limit;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
-use std::time::{Duration, Instant};
 
 use crossbeam::utils::CachePadded;
-use parking_lot::{Condvar, Mutex};
 use phalanx_shm::{Biased, Guard};
 use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
 
@@ -19,9 +20,13 @@ use crate::engine::{
     Arrival, Arrived, Completed, Departures, Engine, Glance, Lend, OpId, Outcome, Send, Sink,
     Source, Wanted,
 };
-use crate::error::{Error, Result, Timeout};
-use crate::matching::Turn;
+use crate::error::{Error, Result};
 use crate::wait::{Backoff, Patience, Step};
+
+use limit::{Deadline, Doze};
+
+pub(crate) use inside::{Core, Landed};
+pub(crate) use limit::Limit;
 
 /// A rank's link and engine.
 #[derive(Debug)]
@@ -33,37 +38,6 @@ pub(crate) struct Progress {
     doze: Doze,
     patience: Patience,
     rank: usize,
-}
-
-/// What the lock protects.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) link: Link,
-    pub(crate) engine: Engine,
-    departures: Departures,
-    /// Threads that sleep or doze.
-    sleeping: usize,
-    /// One of them sleeps on the link's bell: never more, so that waking it is not mistaken for waking another. The others doze.
-    watched: bool,
-}
-
-/// What a time-out says that was waited for.
-pub(crate) type Described<'a> = &'a dyn Fn() -> String;
-
-/// A message that is in the buffer it was wanted in.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Landed {
-    pub(crate) from: usize,
-    pub(crate) tag: i32,
-    /// Bytes of the message.
-    pub(crate) len: usize,
-}
-
-/// A limit of waiting.
-#[derive(Clone, Copy)]
-pub(crate) struct Limit<'a> {
-    pub(crate) timeout: Option<Duration>,
-    pub(crate) what: Described<'a>,
 }
 
 impl Progress {
@@ -475,165 +449,6 @@ impl Progress {
         }
     }
 }
-
-impl Core {
-    /// A buffer of the link, of `len` bytes.
-    pub(crate) fn reserve(&mut self, len: usize) -> Result<Buffer> {
-        Ok(self.link.reserve(len)?)
-    }
-
-    pub(crate) fn post(&mut self, wanted: &Wanted, sink: Sink) -> OpId {
-        self.engine.post(&mut self.link, wanted, sink)
-    }
-
-    pub(crate) fn try_eager(&mut self, send: &Send, bytes: &[u8]) -> Result<bool> {
-        self.engine.try_eager(&mut self.link, send, bytes)
-    }
-
-    pub(crate) fn submit(
-        &mut self,
-        send: &Send,
-        len: usize,
-        source: Source,
-    ) -> Result<OpId, (Source, Error)> {
-        self.engine.submit(&mut self.link, send, len, source)
-    }
-
-    pub(crate) fn restore(&mut self, arrival: Arrival, turn: Turn) {
-        self.engine.restore(&mut self.link, arrival, turn);
-    }
-
-    pub(crate) fn receive_extracted(
-        &mut self,
-        arrival: Arrival,
-        wanted: &Wanted,
-        sink: Sink,
-    ) -> Result<OpId, (Arrival, Error)> {
-        self.engine
-            .receive_extracted(&mut self.link, arrival, wanted, sink)
-    }
-
-    /// Takes in what has arrived and does what can be done. Says whether anything moved.
-    pub(crate) fn turn(&mut self, lend: &mut Lend<'_>) -> Result<bool> {
-        let mut moved = false;
-        for _ in 0..PACKETS_PER_TURN {
-            let Some((from, packet)) = self.link.poll()? else {
-                break;
-            };
-            self.engine.handle(&mut self.link, from, packet, None)?;
-            moved = true;
-        }
-        moved |= self.engine.advance(&mut self.link, lend)?;
-        Ok(moved)
-    }
-
-    /// Ends what waits for ranks that have departed, once all that they sent has been taken in.
-    /// Says whether anybody has.
-    #[cold]
-    fn mourn(&mut self) -> Result<bool> {
-        let news = self.departures.news(&self.link, &self.engine);
-        if news.is_empty() {
-            return Ok(false);
-        }
-        while let Some((from, packet)) = self.link.poll()? {
-            self.engine.handle(&mut self.link, from, packet, None)?;
-        }
-        for (peer, state) in news {
-            self.engine.depart(&mut self.link, peer, state);
-        }
-        Ok(true)
-    }
-}
-
-impl Completed {
-    pub(crate) fn landed(&self) -> Landed {
-        Landed {
-            from: self.from,
-            tag: self.tag,
-            len: self.len,
-        }
-    }
-
-    /// Puts the bytes into the buffer that was given for them, unless they are there already.
-    #[inline]
-    pub(crate) fn settle(mut self, buffer: Option<&mut [u8]>) -> Self {
-        if let Some(buffer) = buffer
-            && let Some(payload) = self.payload.take()
-        {
-            buffer[..payload.len()].copy_from_slice(&payload);
-        }
-        self
-    }
-}
-
-/// Where the threads wait that do not sleep on the link's bell.
-#[derive(Debug, Default)]
-struct Doze {
-    alarms: Mutex<u64>,
-    alarm: Condvar,
-}
-
-impl Doze {
-    /// Alarms so far. Read inside, so that none that rings from now on is missed.
-    fn alarms(&self) -> u64 {
-        *self.alarms.lock()
-    }
-
-    /// Waits, outside, until an alarm beyond the first `heard` rings or `timeout` has passed.
-    fn wait(&self, heard: u64, timeout: Duration) {
-        let mut alarms = self.alarms.lock();
-        if *alarms == heard {
-            self.alarm.wait_for(&mut alarms, timeout);
-        }
-    }
-
-    fn ring(&self) {
-        *self.alarms.lock() += 1;
-        self.alarm.notify_all();
-    }
-}
-
-/// When a wait is over.
-struct Deadline {
-    began: Option<Instant>,
-    timeout: Option<Duration>,
-}
-
-impl Deadline {
-    fn new(limit: Limit<'_>) -> Self {
-        Self {
-            began: None,
-            timeout: limit.timeout,
-        }
-    }
-
-    /// Starts the clock at the first call: before that, next to no time has passed.
-    fn check(&mut self, rank: usize, limit: Limit<'_>) -> Result<()> {
-        let Some(timeout) = self.timeout else {
-            return Ok(());
-        };
-        let waited = self.began.get_or_insert_with(Instant::now).elapsed();
-        if waited < timeout {
-            Ok(())
-        } else {
-            Err(Error::Timeout(Box::new(Timeout {
-                rank,
-                what: (limit.what)(),
-                waited,
-            })))
-        }
-    }
-
-    fn left(&self) -> Duration {
-        match (self.began, self.timeout) {
-            (Some(began), Some(timeout)) => timeout.saturating_sub(began.elapsed()),
-            _ => Duration::MAX,
-        }
-    }
-}
-
-/// Packets taken in before what they made possible is done.
-const PACKETS_PER_TURN: usize = 16;
 
 /// Packets for others that a receive takes in before it lets other threads in and looks at the clock.
 const PACKETS_PER_LOOK: usize = 64;
