@@ -27,6 +27,7 @@ mod probe;
 mod progress;
 mod request;
 mod scope;
+mod together;
 mod wait;
 mod world;
 
@@ -38,6 +39,6 @@ pub use loan::{Lendable, Loan, SharedVec};
 pub use pattern::{ANY_SOURCE, ANY_TAG, AnySource, AnyTag, Source, Tag, TagPattern};
 pub use phalanx_transport::Death;
 pub use probe::{MatchedMessage, ProbeStatus};
-pub use request::{Request, test_all, test_any, wait_all, wait_any, wait_some};
+pub use request::{Request, test_all, test_any, test_some, wait_all, wait_any, wait_some};
 pub use scope::Scope;
 pub use world::{World, init};

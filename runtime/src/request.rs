@@ -285,19 +285,7 @@ pub fn wait_some<T>(requests: &mut Vec<Request<T>>) -> Result<Vec<(usize, T)>> {
     if await_one(requests)?.is_none() {
         return Ok(Vec::new());
     }
-    let all = std::mem::take(requests);
-    let mut finished = Vec::new();
-    for (index, request) in all.into_iter().enumerate() {
-        if request.is_finished() {
-            finished.push((index, request));
-        } else {
-            requests.push(request);
-        }
-    }
-    finished
-        .into_iter()
-        .map(|(index, request)| Ok((index, request.wait()?)))
-        .collect()
+    take_finished(requests)
 }
 
 /// The results of all `requests` if all have finished; otherwise none, and the requests stay. Never waits.
@@ -326,6 +314,31 @@ pub fn test_any<T>(requests: &mut Vec<Request<T>>) -> Result<Option<(usize, T)>>
             .map(|value| Some((index, value))),
         None => Ok(None),
     }
+}
+
+/// The places and results of those of `requests` that have finished, which are taken out; the others stay. Never waits.
+///
+/// # Errors
+/// The first error among those that finished.
+pub fn test_some<T>(requests: &mut Vec<Request<T>>) -> Result<Vec<(usize, T)>> {
+    drive(requests)?;
+    take_finished(requests)
+}
+
+fn take_finished<T>(requests: &mut Vec<Request<T>>) -> Result<Vec<(usize, T)>> {
+    let all = std::mem::take(requests);
+    let mut finished = Vec::new();
+    for (index, request) in all.into_iter().enumerate() {
+        if request.is_finished() {
+            finished.push((index, request));
+        } else {
+            requests.push(request);
+        }
+    }
+    finished
+        .into_iter()
+        .map(|(index, request)| Ok((index, request.wait()?)))
+        .collect()
 }
 
 fn drive<T>(requests: &[Request<T>]) -> Result<()> {

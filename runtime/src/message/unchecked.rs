@@ -19,6 +19,10 @@ use phalanx_transport::Payload;
 use rkyv::Portable;
 
 use super::{Message, Received, View};
+use crate::communicator::Communicator;
+use crate::engine::Completed;
+use crate::error::{Error, Result};
+use crate::pattern::{Source, TagPattern};
 
 /// The view of `bytes` as an `M`, without a check.
 ///
@@ -107,6 +111,42 @@ impl<V: View + ?Sized> Deref for Checked<V> {
     fn deref(&self) -> &V {
         // SAFETY: the payload was checked when `self` was made, and its bytes have not changed since (see the top of the file).
         unsafe { V::assume(&self.payload) }
+    }
+}
+
+impl Communicator {
+    /// As [`recv`](Self::recv), without checking the bytes: what [`Message::view`] costs for strings and nested values is saved. That
+    /// the message is of type `T` is checked all the same.
+    ///
+    /// # Safety
+    /// The sender must have archived a valid `T` with this version of the type, and nothing may have damaged it on the way: a rank that
+    /// writes through a wild pointer makes this undefined behaviour here.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), but for invalid bytes.
+    ///
+    /// # Examples
+    /// ```
+    /// phalanx_runtime::testing::run(2, |world| {
+    ///     let peer = 1 - world.rank();
+    ///     world.send(peer, 0, &"from a rank of this very program".to_owned())?;
+    ///     // SAFETY: both ranks run the same program, which has no unsafe code but this.
+    ///     let text = unsafe { world.recv_unchecked::<String>(peer, 0)? };
+    ///     assert_eq!(&**text, "from a rank of this very program");
+    ///     Ok(())
+    /// });
+    /// ```
+    pub unsafe fn recv_unchecked<T: Message + ?Sized>(
+        &self,
+        source: impl Into<Source>,
+        tag: impl Into<TagPattern>,
+    ) -> Result<Received<T>> {
+        let Completed {
+            from, tag, payload, ..
+        } = self.receive::<T>(source.into(), tag.into())?;
+        let payload = payload.ok_or(Error::Cancelled)?;
+        // SAFETY: the caller vouches for the bytes.
+        Ok(unsafe { Received::new_unchecked(payload, self.group().local_rank(from), tag) })
     }
 }
 

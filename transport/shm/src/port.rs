@@ -111,17 +111,7 @@ impl Port {
     /// When the ring cannot be mapped or is damaged.
     #[inline]
     pub fn try_push(&mut self, peer: usize, words: &Words) -> Result<bool, PortError> {
-        let ring = producer(&mut self.outgoing, &self.segment, self.rank, peer)?;
-        if !ring
-            .try_push(words)
-            .map_err(|source| PortError::Corrupted { peer, source })?
-        {
-            return Ok(false);
-        }
-        if bell::must_ring(ring.page(), self.segment.barrier()) {
-            self.segment.control(peer).ring(self.rank);
-        }
-        Ok(true)
+        self.publish(peer, |ring| ring.try_push(words))
     }
 
     /// As [`Self::try_push`], with a frame of two words and at most 48 `bytes`, which are copied once.
@@ -138,11 +128,17 @@ impl Port {
         (word, second): (u64, u64),
         bytes: &[u8],
     ) -> Result<bool, PortError> {
+        self.publish(peer, |ring| ring.try_push_bytes(word, second, bytes))
+    }
+
+    #[inline(always)]
+    fn publish(
+        &mut self,
+        peer: usize,
+        push: impl FnOnce(&mut Producer<Mapped<RingPage>>) -> Result<bool, Corrupted>,
+    ) -> Result<bool, PortError> {
         let ring = producer(&mut self.outgoing, &self.segment, self.rank, peer)?;
-        if !ring
-            .try_push_bytes(word, second, bytes)
-            .map_err(|source| PortError::Corrupted { peer, source })?
-        {
+        if !push(ring).map_err(|source| PortError::Corrupted { peer, source })? {
             return Ok(false);
         }
         if bell::must_ring(ring.page(), self.segment.barrier()) {
