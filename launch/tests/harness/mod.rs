@@ -13,9 +13,11 @@ use nix::unistd::Pid;
 
 /// The command `phalanx run` with `arguments`, empty input and piped output.
 pub(crate) fn phalanx_run(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_phalanx"));
-    command.arg("run").args(arguments);
+    // Whoever runs the tests may ignore SIGHUP, as `nohup` does, and the launcher respects that.
+    let mut command = Command::new("env");
+    command.args(["--default-signal=HUP", env!("CARGO_BIN_EXE_phalanx"), "run"]);
     command
+        .args(arguments)
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
