@@ -121,7 +121,7 @@ fn a_departure_wakes_a_sleeper() {
 fn threads_of_a_borrower_return_while_the_owner_takes() {
     explore(|| {
         let segment = segment(2);
-        let (mut owner, borrower) = (attach(&segment, 0), attach(&segment, 1));
+        let (mut owner, mut borrower) = (attach(&segment, 0), attach(&segment, 1));
         let mut loans = Vec::new();
         for number in 0..12_u8 {
             let descriptor = owner.stage(1, &[number; 100]).expect("memory");

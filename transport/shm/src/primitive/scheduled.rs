@@ -43,3 +43,16 @@ scheduled! {
         fetch_or(value: u64, order: Ordering) -> u64;
     }
 }
+
+impl AtomicU32 {
+    /// As its namesake of the standard library: one access, however often that has to try.
+    pub(crate) fn fetch_update(
+        &self,
+        done: Ordering,
+        failed: Ordering,
+        update: impl FnMut(u32) -> Option<u32>,
+    ) -> Result<u32, u32> {
+        shuttle::thread::yield_now();
+        self.0.fetch_update(done, failed, update)
+    }
+}

@@ -53,6 +53,13 @@ pub(crate) fn register_for_membarrier() -> bool {
     false
 }
 
+/// A model has no kernel, and so no `membarrier`.
+#[cfg(phalanx_shuttle)]
+#[must_use]
+pub fn membarrier_is_available() -> bool {
+    false
+}
+
 #[cfg(phalanx_shuttle)]
 pub(crate) fn populate(_range: &[std::cell::UnsafeCell<u8>]) -> std::io::Result<()> {
     Ok(())
