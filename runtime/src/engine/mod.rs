@@ -36,7 +36,7 @@ use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
 use crate::group::Members;
-use crate::matching::{Address, Posted, Unexpected};
+use crate::matching::{Posted, Unexpected};
 
 pub(crate) use depart::Departures;
 pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
@@ -180,16 +180,11 @@ impl Engine {
 
     #[inline]
     fn is_wanted(&self, from: usize, envelope: Envelope, len: usize, wanted: &Wanted) -> bool {
-        let address = Address {
-            context: envelope.context(),
-            source: from as u32,
-            tag: envelope.tag(),
-        };
         let Expected {
             layout, capacity, ..
         } = wanted.expected;
         self.posted.is_empty()
-            && wanted.pattern.fits(address)
+            && wanted.pattern.fits(receive::address(from, envelope))
             && envelope.layout() == layout
             && len <= capacity
     }
@@ -204,40 +199,25 @@ impl Engine {
         packet: Packet,
         wanted: Option<&Wanted>,
     ) -> Result<Option<Arrival>> {
-        match packet.header {
-            Header::Eager(envelope) => {
-                let content = Arrived::Bytes(packet.payload);
-                self.arrive(
-                    link,
-                    Arrival {
-                        from,
-                        envelope,
-                        content,
-                    },
-                    wanted,
-                )
-            }
+        let (envelope, content) = match packet.header {
+            Header::Eager(envelope) => (envelope, Arrived::Bytes(packet.payload)),
             Header::Request {
                 envelope,
                 send,
                 len,
                 exposed,
-            } => {
-                let content = Arrived::Request { send, len, exposed };
-                self.arrive(
-                    link,
-                    Arrival {
-                        from,
-                        envelope,
-                        content,
-                    },
-                    wanted,
-                )
+            } => (envelope, Arrived::Request { send, len, exposed }),
+            header => {
+                self.control(link, from, header, packet.payload)?;
+                return Ok(None);
             }
-            header => self
-                .control(link, from, header, packet.payload)
-                .map(|()| None),
-        }
+        };
+        let arrival = Arrival {
+            from,
+            envelope,
+            content,
+        };
+        self.arrive(link, arrival, wanted)
     }
 
     /// Does what can be done now: packets to this rank itself, queued packets and parts of large messages. Says whether anything

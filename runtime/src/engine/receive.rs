@@ -66,11 +66,7 @@ pub(crate) struct Completed {
 impl Arrival {
     #[inline]
     pub(super) fn address(&self) -> Address {
-        Address {
-            context: self.envelope.context(),
-            source: self.from as u32,
-            tag: self.envelope.tag(),
-        }
+        address(self.from, self.envelope)
     }
 
     /// Bytes of the message.
@@ -434,5 +430,15 @@ impl Sink {
         } else {
             Some(AlignedBytes::default())
         }
+    }
+}
+
+/// What a message from `from` in `envelope` is matched by.
+#[inline]
+pub(super) fn address(from: usize, envelope: Envelope) -> Address {
+    Address {
+        context: envelope.context(),
+        source: from as u32,
+        tag: envelope.tag(),
     }
 }
