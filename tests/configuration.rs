@@ -2,9 +2,20 @@
 
 use phalanx::Error;
 use phalanx::config::Origin;
-use phalanx_launch::Ending;
+use phalanx_launch::{Ending, Program};
 
 use crate::harness;
+
+/// Runs `ranks` ranks of `program`, all of which have to end well.
+fn succeeds(ranks: usize, program: Program) {
+    let outcome = harness::run_program(ranks, program);
+    assert_eq!(
+        outcome.ending,
+        Ending::Success,
+        "{}",
+        harness::told(&outcome)
+    );
+}
 
 #[test]
 fn variables_reach_the_ranks() {
@@ -16,49 +27,25 @@ fn variables_reach_the_ranks() {
         .variable("PHALANX_UNEXPECTED_LIMIT", "64KiB")
         .variable("PHALANX_WAIT", "shared")
         .variable("PHALANX_SPIN", "0ns");
-    let outcome = harness::run_program(2, program);
-    assert_eq!(
-        outcome.ending,
-        Ending::Success,
-        "{}",
-        harness::told(&outcome)
-    );
+    succeeds(2, program);
 }
 
 #[test]
 fn a_pool_stays_within_its_limit() {
     let program = harness::program(ranks::asks_for_too_much).variable("PHALANX_POOL_LIMIT", "1MiB");
-    let outcome = harness::run_program(1, program);
-    assert_eq!(
-        outcome.ending,
-        Ending::Success,
-        "{}",
-        harness::told(&outcome)
-    );
+    succeeds(1, program);
 }
 
 #[test]
 fn a_wrong_variable_is_an_error_of_init() {
     let program = harness::program(ranks::cannot_join).variable("PHALANX_EAGER_LIMT", "1KiB");
-    let outcome = harness::run_program(1, program);
-    assert_eq!(
-        outcome.ending,
-        Ending::Success,
-        "{}",
-        harness::told(&outcome)
-    );
+    succeeds(1, program);
 }
 
 #[test]
 fn unexpected_messages_are_bounded_and_none_is_lost() {
     let program = harness::program(ranks::floods).variable("PHALANX_UNEXPECTED_LIMIT", "64KiB");
-    let outcome = harness::run_program(2, program);
-    assert_eq!(
-        outcome.ending,
-        Ending::Success,
-        "{}",
-        harness::told(&outcome)
-    );
+    succeeds(2, program);
 }
 
 mod ranks {
