@@ -5,15 +5,17 @@
 //! 2 us a hop instead of a scheduler slice of 4000. Either way a rank that finds nothing for long sleeps and costs nothing.
 
 use std::hint::spin_loop;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use phalanx_shm::Segment;
 
 use crate::config::{WaitPolicy, WaitSettings};
 
 /// When to go from one way of waiting to the next.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Patience {
-    /// How long to look.
-    pub(crate) spin: Duration,
+    spin: Spin,
     /// How often to let others run then.
     pub(crate) yields: u32,
     /// The longest sleep between two looks.
@@ -21,24 +23,68 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// What the settings say, for `ranks` on this host.
-    pub(crate) fn new(settings: &WaitSettings, ranks: usize) -> Self {
-        let crowded = match settings.policy {
-            WaitPolicy::Dedicated => false,
-            WaitPolicy::Shared => true,
-            WaitPolicy::Auto => ranks > allowed_cores(),
-        };
-        let spin = if crowded {
-            CROWDED_SPIN
-        } else {
-            DEDICATED_SPIN
+    /// What the settings say, for `ranks` on this host: processes that share `segment`, or threads of this process.
+    pub(crate) fn new(
+        settings: &WaitSettings,
+        ranks: usize,
+        segment: Option<&Arc<Segment>>,
+    ) -> Self {
+        let spin = match (settings.spin, settings.policy, segment) {
+            (Some(spin), ..) => Spin::For(spin),
+            (None, WaitPolicy::Dedicated, _) => Spin::For(DEDICATED_SPIN),
+            (None, WaitPolicy::Shared, _) => Spin::For(CROWDED_SPIN),
+            (None, WaitPolicy::Auto, None) => Spin::For(spin_of(ranks, parallelism())),
+            (None, WaitPolicy::Auto, Some(segment)) => Spin::ByCores {
+                quota: join(segment),
+                segment: Arc::clone(segment),
+            },
         };
         Self {
-            spin: settings.spin.unwrap_or(spin),
+            spin,
             yields: settings.yields.unwrap_or(YIELDS),
             sleep: settings.sleep,
         }
     }
+
+    /// How long to look.
+    fn spin(&self) -> Duration {
+        match &self.spin {
+            Spin::For(spin) => *spin,
+            Spin::ByCores { segment, quota } => {
+                spin_of(segment.ranks(), segment.cores().min(*quota))
+            }
+        }
+    }
+}
+
+/// How long to look.
+#[derive(Clone, Debug)]
+enum Spin {
+    For(Duration),
+    /// As the cores of the ranks that have joined suggest, and those that the container's quota leaves.
+    ByCores {
+        segment: Arc<Segment>,
+        quota: usize,
+    },
+}
+
+/// Adds this rank's cores to those of the job. Returns how many its quota leaves the ranks of its container.
+fn join(segment: &Segment) -> usize {
+    let (bound, usable) = (segment.add_cores(), parallelism());
+    if usable < bound { usable } else { usize::MAX }
+}
+
+fn spin_of(ranks: usize, cores: usize) -> Duration {
+    if ranks > cores {
+        CROWDED_SPIN
+    } else {
+        DEDICATED_SPIN
+    }
+}
+
+/// Cores that this process may use, by affinity and by the quota of its container.
+fn parallelism() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What to do next.
@@ -83,7 +129,7 @@ impl Backoff {
     #[cold]
     fn time_is_left(&mut self, patience: &Patience) -> bool {
         let now = Instant::now();
-        now - *self.since.get_or_insert(now) < patience.spin
+        now - *self.since.get_or_insert(now) < patience.spin()
     }
 
     pub(crate) fn next(&mut self, patience: &Patience) -> Step {
@@ -99,12 +145,48 @@ impl Backoff {
     }
 }
 
-/// Cores that this process may run on, by affinity and by the quota of its container.
-pub(crate) fn allowed_cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
-}
-
 const DEDICATED_SPIN: Duration = Duration::from_micros(50);
 const CROWDED_SPIN: Duration = Duration::from_nanos(300);
 const YIELDS: u32 = 50;
 const LOOKS_PER_CLOCK: u32 = 8;
+
+#[cfg(test)]
+mod tests {
+    use phalanx_shm::Shape;
+
+    use super::*;
+
+    /// How long the only rank of a segment, and one of more than any machine has cores, look.
+    fn spins(policy: WaitPolicy) -> [Duration; 2] {
+        let settings = WaitSettings {
+            policy,
+            ..WaitSettings::default()
+        };
+        [1, 4096].map(|ranks| {
+            let shape = Shape {
+                ranks,
+                arena_bytes: 0,
+            };
+            let segment = Arc::new(Segment::create(&shape).unwrap());
+            Patience::new(&settings, ranks, Some(&segment)).spin()
+        })
+    }
+
+    #[test]
+    fn ranks_that_outnumber_their_cores_look_for_less_long() {
+        assert_eq!(spins(WaitPolicy::Auto), [DEDICATED_SPIN, CROWDED_SPIN]);
+        assert_eq!(spins(WaitPolicy::Dedicated), [DEDICATED_SPIN; 2]);
+        assert_eq!(spins(WaitPolicy::Shared), [CROWDED_SPIN; 2]);
+    }
+
+    #[test]
+    fn each_core_of_a_rank_that_joins_counts() {
+        let shape = Shape {
+            ranks: parallelism(),
+            arena_bytes: 0,
+        };
+        let segment = Arc::new(Segment::create(&shape).unwrap());
+        let patience = Patience::new(&WaitSettings::default(), shape.ranks, Some(&segment));
+        assert_eq!(patience.spin(), DEDICATED_SPIN);
+    }
+}

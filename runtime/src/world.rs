@@ -83,7 +83,7 @@ impl World {
 
     /// Joins as `rank` of `size` over any link.
     pub(crate) fn over(link: Link, rank: usize, size: usize, config: Arc<Config>) -> Self {
-        let patience = Patience::new(config.wait(), size);
+        let patience = Patience::new(config.wait(), size, link.segment());
         let engine = Engine::new(rank, size, limits(&config), link.capabilities());
         let progress = Progress::new(link, engine, patience, rank);
         Self {

@@ -23,6 +23,7 @@
 //! | | arena bytes | 32 | u64 | creator |
 //! | | attached ranks so far | 40 | u32 | each rank once |
 //! | | departures: ranks that left or died | 64 | u32 | who leaves, the launcher |
+//! | | cores: bit per core that some rank may use | 128 | 16 u64 | each rank adds its own |
 //! | control | gate: PENDING, SLEEPING; futex word | 0 | u32 | owner and its senders |
 //! | | state: vacant, attached, left, dead | 64 | u32 | owner, the launcher |
 //! | | process id | 68 | u32 | owner |
@@ -58,6 +59,8 @@ pub(crate) const RETURNS: usize = 2;
 pub(crate) const BELL_WORDS: usize = 64;
 #[cfg(phalanx_loom)]
 pub(crate) const BELL_WORDS: usize = 1;
+/// Words of cores; 64 each.
+pub(crate) const CORE_WORDS: usize = 16;
 /// The most ranks that one segment holds.
 pub const MAX_RANKS: usize = 64 * 64;
 /// Arenas begin and end on a multiple of this, so that huge pages can back them.
@@ -66,7 +69,7 @@ pub(crate) const ARENA_ALIGNMENT: usize = 2 << 20;
 /// `"PHALANX1"`, as the bytes lie in memory on a little-endian machine.
 pub(crate) const MAGIC: u64 = 0x3158_4e41_4c41_4850;
 /// Raised by one whenever a field of this file moves or changes its meaning.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
 
 /// First page of the segment.
 #[derive(Debug)]
@@ -82,6 +85,8 @@ pub(crate) struct Header {
     pub(crate) attached: AtomicU32,
     pub(crate) _line: [u8; 20],
     pub(crate) departures: AtomicU32,
+    pub(crate) _rest_of_line: [u8; 60],
+    pub(crate) cores: [AtomicU64; CORE_WORDS],
 }
 
 /// A rank's own page.
@@ -143,6 +148,7 @@ pub(crate) struct Line<T>(pub(crate) T);
 #[cfg(not(phalanx_loom))]
 const _: () = {
     assert!(size_of::<Header>() <= PAGE && std::mem::offset_of!(Header, departures) == LINE);
+    assert!(std::mem::offset_of!(Header, cores) == 2 * LINE);
     assert!(size_of::<Control>() == 1024 && std::mem::offset_of!(Control, rung) == 512);
     assert!(std::mem::offset_of!(Control, probe) == 128);
     assert!(size_of::<RingPage>() == PAGE && size_of::<Slot>() == LINE);

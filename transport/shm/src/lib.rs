@@ -39,6 +39,8 @@ mod biased;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
+mod cores;
+#[cfg(not(phalanx_loom))]
 mod footprint;
 #[cfg(not(phalanx_loom))]
 pub mod handoff;

@@ -94,8 +94,8 @@ fn a_segment_of_another_version_is_refused_by_name() {
         matches!(
             error,
             SegmentError::Version {
-                found: 2,
-                own: 1,
+                found: 3,
+                own: 2,
                 ..
             }
         ),
