@@ -9,7 +9,7 @@
 //! |---|---|---|---|
 //! | 1 | [`Header::Eager`] | - | `len` inline bytes |
 //! | 2 | [`Header::Eager`] | - | block at 16 |
-//! | 3 | [`Header::Request`] | send, length, exposed | none |
+//! | 3 | [`Header::Request`] | send, length, exposed | none, or block at 40 |
 //! | 4 | [`Header::Accept`] | send, receive | none |
 //! | 5 | [`Header::Chunk`] | receive, position | block at 32 |
 //! | 6 | [`Header::Done`] | send | none |
@@ -18,7 +18,8 @@
 //! | 9 | [`Header::Credit`] | taken | none |
 //! | 10 | [`Header::TypeName`] | - | `len` inline bytes of UTF-8 |
 //!
-//! A field is a little-endian u64, the first at offset 16. A block is `offset: u64, length: u64, number: u32`. Bytes that a kind does
+//! A field is a little-endian u64, the first at offset 16. A block is `offset: u64, length: u64, number: u32`; where there need not be one,
+//! offset 0 says that there is none. Bytes that a kind does
 //! not name are zero when written and ignored when read. [`VERSION`] changes with any of this.
 
 use phalanx_shm::{Descriptor, InSlot, Words};
@@ -26,7 +27,7 @@ use phalanx_shm::{Descriptor, InSlot, Words};
 use crate::payload::Inline;
 
 /// Version of the frame; ranks of one job have the same.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// What makes a message match a receive, and what type it claims to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -75,7 +76,7 @@ impl Envelope {
 pub enum Header {
     /// A whole message.
     Eager(Envelope),
-    /// A message that waits at its sender: matched like any other, moved when the receiver asks.
+    /// A message that waits at its sender: matched like any other, moved when the receiver asks. Its beginning may come with the request.
     Request {
         /// What the message matches by.
         envelope: Envelope,
@@ -100,7 +101,8 @@ pub enum Header {
         /// Where in the message the part begins, in bytes.
         position: u64,
     },
-    /// The receiver has copied an exposed message, or let a withdrawn one go.
+    /// The receiver needs nothing more of a message: it has copied what was exposed, all of it came with the request, or it let a
+    /// withdrawn one go.
     Done {
         /// The sender's operation.
         send: u64,
@@ -183,7 +185,7 @@ pub fn encode(header: &Header, bytes: &[u8]) -> Words {
     words
 }
 
-/// The image of a frame whose content is in a block; only whole messages and chunks have one.
+/// The image of a frame whose content is in a block; only whole messages, requests and chunks have one.
 ///
 /// # Panics
 /// When the header is of another kind.
@@ -200,6 +202,10 @@ pub fn encode_block(header: &Header, block: Descriptor) -> Words {
             words[0] = u64::from(CHUNK) << 16;
             (words[2], words[3]) = (receive, position);
             4
+        }
+        Header::Request { .. } => {
+            encode_control(header, &mut words);
+            5
         }
         _ => panic!("{header:?} carries no block"),
     };
@@ -288,6 +294,9 @@ pub fn decode(words: &Words) -> Result<(Header, Content), FrameError> {
             block_at(words, 4),
         )),
         TYPE_NAME => Ok((Header::TypeName { layout }, inline()?)),
+        REQUEST if words[5] != 0 => {
+            Ok((decode_control(kind, envelope, words)?, block_at(words, 5)))
+        }
         _ => Ok((
             decode_control(kind, envelope, words)?,
             Content::Inline(Inline::EMPTY),

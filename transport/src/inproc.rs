@@ -123,7 +123,7 @@ impl Transport for Inproc {
 
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
         let room = match header {
-            Header::Eager(_) => true,
+            Header::Eager(_) | Header::Request { .. } => true,
             Header::TypeName { .. } => bytes.len() <= Inline::CAPACITY,
             Header::Chunk { .. } => false,
             _ => bytes.is_empty(),

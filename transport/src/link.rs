@@ -94,7 +94,7 @@ pub trait Transport {
     /// When the peer's ring is damaged or memory ran out.
     ///
     /// # Panics
-    /// When the header has no room for the bytes: whole messages carry any number, names few, chunks travel by
+    /// When the header has no room for the bytes: whole messages and requests carry any number, names few, chunks travel by
     /// [`Self::send_buffer`], and all others stand alone.
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError>;
 

@@ -8,9 +8,9 @@
 //!   send                                        receive
 //!    |  up to the eager limit: Eager(bytes) ------> matched, or kept in the unexpected queue
 //!    |  a buffer of the link:  Eager(buffer) -----> the same, read in place
-//!    |  larger: Request ------------------------->  matched, or kept
-//!    |          <------------------------- Accept
-//!    |          Chunk, Chunk, .. ----------------->  copied out while the next is copied in
+//!    |  larger: Request(beginning) -------------->  matched, or kept
+//!    |          <------------------------- Accept   beginning copied out while the next part is copied in
+//!    |          Chunk, Chunk, .. ----------------->  and so on
 //!    |  larger, in shared memory: Request(place) ->  copied once by the receiver
 //!    |          <--------------------------- Done
 //! ```
@@ -206,7 +206,16 @@ impl Engine {
                 send,
                 len,
                 exposed,
-            } => (envelope, Arrived::Request { send, len, exposed }),
+            } => {
+                let beginning = packet.payload;
+                let request = Arrived::Request {
+                    send,
+                    len,
+                    exposed,
+                    beginning,
+                };
+                (envelope, request)
+            }
             header => {
                 self.control(link, from, header, packet.payload)?;
                 return Ok(None);

@@ -117,7 +117,8 @@ pub(super) enum SendStage {
     /// In its peer's queue.
     Queued,
     /// The peer knows of it and will accept, or copy it and be done.
-    Requested { exposed: bool },
+    /// `offered` bytes went along.
+    Requested { exposed: bool, offered: usize },
     /// Accepted; `ready` is the next part, when there was no room for it.
     Streaming {
         receive: u64,

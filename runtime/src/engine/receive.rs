@@ -37,11 +37,12 @@ pub(crate) struct Arrival {
 #[derive(Debug)]
 pub(crate) enum Arrived {
     Bytes(Payload),
-    /// It waits at its sender.
+    /// It waits at its sender, but for the beginning, if there is one.
     Request {
         send: u64,
         len: u64,
         exposed: Option<u64>,
+        beginning: Payload,
     },
 }
 
@@ -116,7 +117,22 @@ impl Arrived {
     }
 }
 
+impl Arrived {
+    /// What has come of it: all of it, or a beginning.
+    fn bytes(&self) -> Option<&Payload> {
+        match self {
+            Self::Bytes(payload) => Some(payload),
+            Self::Request { beginning, .. } => Some(beginning).filter(|bytes| !bytes.is_empty()),
+        }
+    }
+}
+
 impl Kept {
+    /// What has come of it.
+    pub(super) fn bytes(&self) -> Option<&Payload> {
+        self.content.bytes()
+    }
+
     pub(super) fn is_request_of(&self, wanted: u64) -> bool {
         matches!(self.content, Arrived::Request { send, .. } if send == wanted)
     }
@@ -279,12 +295,23 @@ impl Engine {
                 let result = receiving.sink.settle(completed);
                 self.finish(id, result.map(Outcome::Received));
             }
-            Arrived::Request { send, len, exposed } => {
+            Arrived::Request {
+                send,
+                len,
+                exposed,
+                beginning,
+            } => {
                 let Some(heap) = receiving.sink.heap_for(len) else {
+                    // Its credit has been given back and will be once more: the sender takes no more than it is due.
                     self.keep(Arrival {
                         from,
                         envelope,
-                        content: Arrived::Request { send, len, exposed },
+                        content: Arrived::Request {
+                            send,
+                            len,
+                            exposed,
+                            beginning,
+                        },
                     });
                     self.finish(
                         id,
@@ -308,7 +335,7 @@ impl Engine {
                 };
                 receiving.stage = ReceiveStage::Moving(moving);
                 self.operations.fill(id, State::Receiving(receiving));
-                self.start_moving(link, id, send);
+                self.start_moving(link, id, send, beginning);
             }
         }
     }
@@ -402,10 +429,10 @@ impl Engine {
     /// Counts an eager message that has left the queue for good.
     #[inline]
     pub(super) fn count_taken(&mut self, arrival: &Arrival) {
-        if let Arrived::Bytes(payload) = &arrival.content
+        if let Some(bytes) = arrival.content.bytes()
             && arrival.from != self.rank
         {
-            self.peers.take(arrival.from, peers::cost(payload.len()));
+            self.peers.take(arrival.from, peers::cost(bytes.len()));
         }
     }
 }

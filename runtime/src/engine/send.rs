@@ -162,7 +162,7 @@ impl Engine {
         &mut self,
         link: &mut Link,
         id: OpId,
-        mut sending: Sending,
+        sending: Sending,
         lend: &Lend<'_>,
     ) -> Result<Step> {
         if !self.announce(link, &sending)? {
@@ -203,17 +203,39 @@ impl Engine {
             return Ok(Step::Gone);
         }
         let exposed = place.filter(|_| way == Protocol::Pulled);
+        self.request(link, id, sending, (exposed, lend))
+    }
+
+    /// Announces a message. Its beginning goes along, if there is credit for it: the receiver copies that while its answer is on the
+    /// way back.
+    fn request(
+        &mut self,
+        link: &mut Link,
+        id: OpId,
+        mut sending: Sending,
+        (exposed, lend): (Option<u64>, &Lend<'_>),
+    ) -> Result<Step> {
+        let peer = self.peers.get(sending.peer);
+        let beginning = sending.len.min(self.limits.eager);
+        let goes_along = exposed.is_none() && beginning != 0 && peer.has_credit(cost(beginning));
+        let offered = if goes_along { beginning } else { 0 };
         let header = Header::Request {
             envelope: sending.envelope,
             send: id.to_bits(),
             len: sending.len as u64,
             exposed,
         };
-        if !link.send(sending.peer, &header, &[])? {
+        let send = |bytes: &[u8]| link.send(sending.peer, &header, &bytes[..offered]);
+        let sent = sending.with_bytes(id, lend, send).unwrap_or(Ok(false))?;
+        if !sent {
             return Ok(self.put_back(id, sending, Step::Stuck));
+        }
+        if goes_along {
+            peer.count_sent(cost(beginning));
         }
         sending.stage = SendStage::Requested {
             exposed: exposed.is_some(),
+            offered,
         };
         Ok(self.put_back(id, sending, Step::Gone))
     }
@@ -252,7 +274,10 @@ impl Engine {
             };
             self.loopback
                 .push_back(Packet::new(header, Payload::copy_of(&[])));
-            sending.stage = SendStage::Requested { exposed: false };
+            sending.stage = SendStage::Requested {
+                exposed: false,
+                offered: 0,
+            };
             return Ok(self.put_back(id, sending, Step::Gone));
         }
         let Some(copy) = sending.with_bytes(id, lend, Payload::copy_of) else {
@@ -290,29 +315,34 @@ impl Engine {
 
     /// The peer wants the bytes of a request.
     pub(super) fn accepted(&mut self, from: usize, id: OpId, receive: u64) {
-        match self.operations.sending(id) {
-            Some(sending)
-                if sending.peer == from && matches!(sending.stage, SendStage::Requested { .. }) =>
-            {
-                if sending.len == 0 {
-                    self.finish_send(from, id);
-                    return;
-                }
+        let sending = self
+            .operations
+            .sending(id)
+            .filter(|sending| sending.peer == from);
+        let Some(sending) = sending else {
+            // Over for another reason, of which its owner still has to learn.
+            self.post_control(from, Header::Abort { receive });
+            return;
+        };
+        match sending.stage {
+            SendStage::Requested { offered, .. } if offered == sending.len => {
+                self.finish_send(from, id);
+            }
+            SendStage::Requested { offered, .. } => {
                 sending.stage = SendStage::Streaming {
                     receive,
-                    position: 0,
+                    position: offered,
                     ready: None,
                 };
                 self.streaming.push_back(id);
             }
-            Some(sending)
-                if sending.peer == from && matches!(sending.stage, SendStage::Withdrawn) =>
-            {
+            SendStage::Withdrawn => {
                 self.operations.remove(id);
                 self.post_control(from, Header::Abort { receive });
             }
-            // Over for another reason, of which its owner still has to learn.
-            _ => self.post_control(from, Header::Abort { receive }),
+            SendStage::Queued | SendStage::Streaming { .. } => {
+                self.post_control(from, Header::Abort { receive });
+            }
         }
     }
 
@@ -348,7 +378,7 @@ impl Engine {
                 self.operations.remove(id);
                 true
             }
-            SendStage::Requested { exposed } => {
+            SendStage::Requested { exposed, .. } => {
                 self.post_control(peer, Header::Withdraw { send: id.to_bits() });
                 !exposed
             }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 
 use super::Engine;
 use super::operation::{Lend, OpId, Outcome, ReceiveStage, SendStage, Sink, State};
+use super::peers::cost;
 use super::receive::Completed;
 
 impl Engine {
@@ -126,7 +127,13 @@ impl Engine {
     }
 
     /// Sets a matched request in motion.
-    pub(super) fn start_moving(&mut self, link: &mut Link, id: OpId, send: u64) {
+    pub(super) fn start_moving(
+        &mut self,
+        link: &mut Link,
+        id: OpId,
+        send: u64,
+        beginning: Payload,
+    ) {
         let Some(receiving) = self.operations.receiving(id) else {
             return;
         };
@@ -135,15 +142,19 @@ impl Engine {
         };
         let from = moving.from;
         if moving.exposed.is_none() {
-            let empty = moving.len == 0;
-            self.post_control(
-                from,
-                Header::Accept {
-                    send,
-                    receive: id.to_bits(),
-                },
-            );
-            if empty {
+            let receive = id.to_bits();
+            let answer = if beginning.len() == moving.len {
+                Header::Done { send }
+            } else {
+                Header::Accept { send, receive }
+            };
+            // The answer goes before the beginning is copied, so that the sender makes the next part meanwhile.
+            self.post_control(from, answer);
+            // What went wrong with a peer's queue goes wrong again in the next turn, and is told there.
+            let _ = self.flush(link, &Lend::nothing());
+            if !beginning.is_empty() {
+                self.chunk(from, id, 0, beginning);
+            } else if matches!(answer, Header::Done { .. }) {
                 self.finish_receive(id);
             }
             return;
@@ -274,7 +285,10 @@ impl Engine {
         let mine = |address: crate::matching::Address, kept: &super::receive::Kept| {
             address.source as usize == from && kept.is_request_of(send)
         };
-        if self.unexpected.take_where(mine).is_some() {
+        if let Some((_, kept)) = self.unexpected.take_where(mine) {
+            if let Some(bytes) = kept.bytes() {
+                self.peers.take(from, cost(bytes.len()));
+            }
             self.post_control(from, Header::Done { send });
         }
     }
