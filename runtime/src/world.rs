@@ -143,7 +143,7 @@ fn pool_settings(config: &Config) -> PoolSettings {
     let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
     PoolSettings::new(
         bytes(chunk_size),
-        bytes(config.protocol().window()),
+        bytes(config.protocol().chunk_window),
         config.memory().pool_limit.map(bytes),
     )
 }

@@ -259,13 +259,18 @@ pub enum InFrame {
 }
 
 /// The block of a frame that [`message_in`] found to have one.
-pub(crate) fn block_of(words: &Words) -> Descriptor {
-    let [block, _] = halves(words[4]);
-    Descriptor {
-        block,
-        offset: words[2],
-        len: words[3],
-    }
+#[must_use]
+#[inline]
+pub fn block_of(words: &Words) -> Descriptor {
+    descriptor_at(words, 2)
+}
+
+/// Receive, position and block of a chunk; none for a frame of another kind. As [`message_in`], for a receiver of a large message.
+#[must_use]
+#[inline]
+pub fn chunk_in(words: &Words) -> Option<(u64, u64, Descriptor)> {
+    let [_, _, kind, ..] = words[0].to_le_bytes();
+    (kind == CHUNK).then(|| (words[2], words[3], descriptor_at(words, 4)))
 }
 
 /// Reads a frame; everything in it is checked that can be without knowing the sender's memory.
@@ -359,12 +364,17 @@ fn set_head(words: &mut Words, kind: u8, len: usize, envelope: Envelope) {
 
 #[inline]
 fn block_at(words: &Words, at: usize) -> Content {
+    Content::Block(descriptor_at(words, at))
+}
+
+#[inline]
+fn descriptor_at(words: &Words, at: usize) -> Descriptor {
     let [block, _] = halves(words[at + 2]);
-    Content::Block(Descriptor {
+    Descriptor {
         block,
         offset: words[at],
         len: words[at + 1],
-    })
+    }
 }
 
 #[inline]

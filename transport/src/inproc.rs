@@ -123,9 +123,8 @@ impl Transport for Inproc {
 
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
         let room = match header {
-            Header::Eager(_) | Header::Request { .. } => true,
+            Header::Eager(_) | Header::Request { .. } | Header::Chunk { .. } => true,
             Header::TypeName { .. } => bytes.len() <= Inline::CAPACITY,
-            Header::Chunk { .. } => false,
             _ => bytes.is_empty(),
         };
         self.check(peer, room, header);
@@ -139,8 +138,7 @@ impl Transport for Inproc {
         header: &Header,
         buffer: Buffer,
     ) -> Result<Option<Buffer>, LinkError> {
-        let room = matches!(header, Header::Eager(_) | Header::Chunk { .. });
-        self.check(peer, room, header);
+        self.check(peer, matches!(header, Header::Eager(_)), header);
         let mut kept = Some(buffer);
         self.job.post(self.rank, peer, || {
             let payload = match kept.take().expect("asked for once") {
@@ -159,11 +157,22 @@ impl Transport for Inproc {
         Ok(Buffer::Heap(bytes))
     }
 
-    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError> {
-        Ok(self
+    fn send_part(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Result<usize, LinkError> {
+        self.check(peer, matches!(header, Header::Chunk { .. }), header);
+        let Some(permit) = self.job.take_permit(self.rank) else {
+            return Ok(0);
+        };
+        let bytes = &bytes[..bytes.len().min(CHUNK)];
+        let payload = || Payload::Heap(AlignedBytes::copy_of(bytes).with_permit(permit));
+        let sent = self
             .job
-            .take_permit(self.rank)
-            .map(|permit| Buffer::Heap(AlignedBytes::zeroed(CHUNK).with_permit(permit))))
+            .post(self.rank, peer, || Packet::new(*header, payload()))?;
+        Ok(if sent { bytes.len() } else { 0 })
     }
 
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {

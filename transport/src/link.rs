@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use phalanx_shm::{BorrowError, Death, InSlot, PoolError, PortError, Segment, SegmentError, Words};
+use phalanx_shm::{
+    BorrowError, Death, Descriptor, InSlot, PoolError, PortError, Segment, SegmentError, Words,
+};
 
 use crate::frame::{Envelope, FrameError, Header};
 use crate::inproc::{Inproc, InprocSleeper};
@@ -94,18 +96,17 @@ pub trait Transport {
     /// When the peer's ring is damaged or memory ran out.
     ///
     /// # Panics
-    /// When the header has no room for the bytes: whole messages and requests carry any number, names few, chunks travel by
-    /// [`Self::send_buffer`], and all others stand alone.
+    /// When the header has no room for the bytes: whole messages, requests and chunks carry any number, names few, and all others
+    /// stand alone.
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError>;
 
-    /// Sends a header with a buffer of [`Self::reserve`] or [`Self::reserve_chunk`], uncopied. Gives the buffer back when there is no
-    /// room now.
+    /// Sends a whole message with a buffer of [`Self::reserve`], uncopied. Gives the buffer back when there is no room now.
     ///
     /// # Errors
     /// As [`Self::send`].
     ///
     /// # Panics
-    /// When the header is neither a whole message nor a chunk.
+    /// When the header is not a whole message.
     fn send_buffer(
         &mut self,
         peer: usize,
@@ -119,11 +120,17 @@ pub trait Transport {
     /// When memory ran out.
     fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError>;
 
-    /// A buffer for a part of a large message, as long as the link likes its parts, or none while too many are under way.
+    /// Sends a chunk with a copy of as many of the first of `bytes`, of which there are some, as the link likes in one piece, and tells
+    /// how many: none when there is no room now, or too many pieces are under way. Those pieces are memory of their own, which
+    /// [`Self::send`] does without.
     ///
     /// # Errors
-    /// When memory ran out.
-    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError>;
+    /// As [`Self::send`].
+    ///
+    /// # Panics
+    /// When the header is no chunk's.
+    fn send_part(&mut self, peer: usize, header: &Header, bytes: &[u8])
+    -> Result<usize, LinkError>;
 
     /// The next packet, with its sender. When [`Self::departures`] has shown that a peer has gone, all that it sent comes before the
     /// next `None`.
@@ -208,7 +215,7 @@ impl Link {
         }
     }
 
-    /// Copies the block of a message that `peer` sent to the beginning of `into`, and returns it; tells how many bytes that were.
+    /// Copies a block that `peer` sent to the beginning of `into`, and returns it; tells how many bytes that were.
     ///
     /// # Errors
     /// When the block cannot be the peer's, or the link has none.
@@ -219,11 +226,11 @@ impl Link {
     pub fn copy_out(
         &mut self,
         peer: usize,
-        words: &Words,
+        block: Descriptor,
         into: &mut [u8],
     ) -> Result<usize, LinkError> {
         match self {
-            Self::Shm(shm) => shm.copy_out(peer, words, into),
+            Self::Shm(shm) => shm.copy_out(peer, block, into),
             Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
         }
     }
@@ -320,8 +327,13 @@ impl Transport for Link {
     }
 
     #[inline]
-    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError> {
-        each_link!(self, link => link.reserve_chunk())
+    fn send_part(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Result<usize, LinkError> {
+        each_link!(self, link => link.send_part(peer, header, bytes))
     }
 
     #[inline]

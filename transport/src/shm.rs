@@ -49,10 +49,9 @@ impl Shm {
     pub(crate) fn copy_out(
         &mut self,
         peer: usize,
-        words: &Words,
+        block: Descriptor,
         into: &mut [u8],
     ) -> Result<usize, LinkError> {
-        let block = frame::block_of(words);
         self.port.copy_out(peer, block, into)?;
         Ok(usize::try_from(block.len).unwrap_or(usize::MAX))
     }
@@ -138,6 +137,7 @@ impl Transport for Shm {
         let all_fits = match header {
             // Its body is taken by what it says of the message.
             Header::Request { .. } => bytes.is_empty(),
+            Header::Chunk { .. } => false,
             _ => bytes.len() <= Inline::CAPACITY,
         };
         if all_fits {
@@ -189,8 +189,21 @@ impl Transport for Shm {
         Ok(Buffer::Block(self.port.pool().take(len)?))
     }
 
-    fn reserve_chunk(&mut self) -> Result<Option<Buffer>, LinkError> {
-        Ok(self.port.pool().take_chunk()?.map(Buffer::Block))
+    fn send_part(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Result<usize, LinkError> {
+        if !self.port.has_room(peer)? {
+            return Ok(0);
+        }
+        let Some(block) = self.port.stage_chunk(peer, bytes)? else {
+            return Ok(0);
+        };
+        self.port
+            .try_push(peer, &frame::encode_block(header, block))?;
+        Ok(usize::try_from(block.len).unwrap_or(usize::MAX))
     }
 
     #[inline]

@@ -94,7 +94,7 @@ impl Protocols {
         Self {
             transport: "shm",
             chunk_bytes: protocol.chunk_size,
-            window_bytes: protocol.window(),
+            window_bytes: protocol.chunk_window,
             unexpected_bytes: protocol.unexpected_limit,
             send: rows(false),
             synchronous_send: rows(true),

@@ -246,14 +246,14 @@ fn name(key: &str) -> &str {
 
 fn contradiction(config: &Config) -> Option<Problem> {
     let protocol = config.protocol();
-    let window = protocol
-        .chunk_window
-        .filter(|window| *window < protocol.chunk_size)?;
-    Some(Problem::Contradiction(format!(
-        "protocol.chunk_window ({}) is less than one chunk of protocol.chunk_size ({}); raise the one or lower the other",
-        show_size(window),
-        show_size(protocol.chunk_size),
-    )))
+    let window = protocol.chunk_window;
+    (window < protocol.chunk_size).then(|| {
+        Problem::Contradiction(format!(
+            "protocol.chunk_window ({}) is less than one chunk of protocol.chunk_size ({}); raise the one or lower the other",
+            show_size(window),
+            show_size(protocol.chunk_size),
+        ))
+    })
 }
 
 /// What the names of all our environment variables start with.

@@ -68,9 +68,8 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "protocol.chunk_window",
         variable: "PHALANX_CHUNK_WINDOW",
-        meaning: "chunks under way between two ranks; auto takes twice the second-level cache, from 1MiB to 4MiB",
-        field: &NumberOr {
-            word: "auto",
+        meaning: "chunks of a rank that are under way",
+        field: &Number {
             at: |values| &mut values.protocol.chunk_window,
             bounds: Bounds::within(64 * KIB..=64 * MIB),
         },

@@ -16,7 +16,6 @@ use super::{
     Binding, Config, Origin, Problem, SameHost, WaitPolicy, parse_duration, parse_size,
     resolve::WIRING,
     setting::{SETTINGS, position},
-    values::{second_level_cache, window_for},
 };
 
 const DOCUMENT: &str = include_str!(concat!(
@@ -125,7 +124,10 @@ fn sources_reach_the_typed_values() {
     let config = Config::resolve(Some((Path::new("job.toml"), file)), env, &flags).unwrap();
     assert_eq!(config.transport().same_host, SameHost::Inproc);
     assert_eq!(
-        (config.protocol().eager_limit, config.protocol().window()),
+        (
+            config.protocol().eager_limit,
+            config.protocol().chunk_window
+        ),
         (4096, 2 << 20)
     );
     assert_eq!(
@@ -368,32 +370,6 @@ fn environment_names_the_file_and_overrides_it() {
         output.status.success() && said.contains("1 passed"),
         "{said}"
     );
-}
-
-#[test]
-fn window_follows_the_second_level_cache() {
-    assert_eq!(window_for(Some(256 << 10)), 1 << 20);
-    assert_eq!(window_for(Some(1 << 20)), 2 << 20);
-    assert_eq!(window_for(Some(8 << 20)), 4 << 20);
-    assert_eq!(window_for(None), 2 << 20);
-    assert_eq!(second_level_cache(Path::new("/nonexistent")), None);
-}
-
-#[test]
-fn second_level_cache_is_found_among_the_others() {
-    let caches = std::env::temp_dir().join(format!("phalanx-caches-{}", process::id()));
-    for (index, level, size) in [
-        ("index0", "1\n", "48K\n"),
-        ("index2", "2\n", "1280K\n"),
-        ("index3", "3\n", "32M\n"),
-    ] {
-        fs::create_dir_all(caches.join(index)).unwrap();
-        fs::write(caches.join(index).join("level"), level).unwrap();
-        fs::write(caches.join(index).join("size"), size).unwrap();
-    }
-    let size = second_level_cache(&caches);
-    fs::remove_dir_all(&caches).unwrap();
-    assert_eq!(size, Some(1280 << 10));
 }
 
 #[test]

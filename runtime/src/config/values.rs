@@ -3,9 +3,7 @@
 //! Sizes are in bytes. `None` stands for the word `auto` or `none` that the setting takes instead of a
 //! number; which one, and the range of the numbers, is in the list of settings.
 
-use std::{fs, path::Path, time::Duration};
-
-use super::text::parse_size;
+use std::time::Duration;
 
 /// Everything that can be set. Small and `Copy`: it is read once, when a world or a job is built.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,29 +48,14 @@ pub struct ProtocolSettings {
     pub pull_limit: u64,
     /// The piece in which large messages are copied, in bytes; a power of two.
     pub chunk_size: u64,
-    /// Bytes of chunks under way between two ranks; `None` leaves it to the machine, see
-    /// [`ProtocolSettings::window`].
-    pub chunk_window: Option<u64>,
+    /// Bytes of a rank's chunks that are under way, to all its peers together.
+    ///
+    /// Measured with windows from 256 KiB to 8 MiB: where the second-level cache has 1 MiB, a smaller window than that is three times
+    /// slower, because the peer's cache still holds the lines dirty; where it has 2 MiB, a larger one than 1 MiB costs up to a quarter
+    /// at 4 MiB, because it pushes the program's own data out.
+    pub chunk_window: u64,
     /// Eager bytes a receiver holds for one sender before that sender falls back to rendezvous.
     pub unexpected_limit: u64,
-}
-
-impl ProtocolSettings {
-    /// The chunk window in bytes: what was set, or the one that suits this machine's caches.
-    ///
-    /// Reads a few small files below `/sys` when the setting is `auto`; call it once and keep the result.
-    ///
-    /// # Examples
-    /// ```
-    /// use phalanx_runtime::config::Config;
-    /// let window = Config::default().protocol().window();
-    /// assert!((1 << 20..=4 << 20).contains(&window));
-    /// ```
-    #[must_use]
-    pub fn window(&self) -> u64 {
-        self.chunk_window
-            .unwrap_or_else(|| window_for(second_level_cache(Path::new(CACHES))))
-    }
 }
 
 impl Default for ProtocolSettings {
@@ -81,7 +64,7 @@ impl Default for ProtocolSettings {
             eager_limit: 16 * KIB,
             pull_limit: KIB,
             chunk_size: 32 * KIB,
-            chunk_window: None,
+            chunk_window: MIB,
             unexpected_limit: 16 * MIB,
         }
     }
@@ -173,31 +156,6 @@ impl Default for CheckSettings {
         Self { types: true }
     }
 }
-
-/// Chunks that were copied long enough ago to have left the sender's second-level cache are fetched
-/// from the shared one, three to five times as fast; beyond 4 MiB address translation costs more than that gains.
-pub(super) fn window_for(second_level_cache: Option<u64>) -> u64 {
-    second_level_cache
-        .unwrap_or(MIB)
-        .saturating_mul(2)
-        .clamp(MIB, 4 * MIB)
-}
-
-/// The size in bytes of the second-level cache that is described below `caches`, if one is.
-pub(super) fn second_level_cache(caches: &Path) -> Option<u64> {
-    let is_second = |index: &Path| {
-        fs::read_to_string(index.join("level")).is_ok_and(|level| level.trim() == "2")
-    };
-    let index = fs::read_dir(caches)
-        .ok()?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find(|index| is_second(index))?;
-    parse_size(&fs::read_to_string(index.join("size")).ok()?).ok()
-}
-
-/// All cores of a host are taken to be alike.
-const CACHES: &str = "/sys/devices/system/cpu/cpu0/cache";
 
 pub(super) const KIB: u64 = 1 << 10;
 pub(super) const MIB: u64 = 1 << 20;

@@ -171,7 +171,7 @@ impl Engine {
         buffer: Option<&mut [u8]>,
     ) -> Result<usize> {
         let len = match buffer {
-            Some(buffer) => link.copy_out(from, words, buffer)?,
+            Some(buffer) => link.copy_out(from, frame::block_of(words), buffer)?,
             None => 0,
         };
         self.peers.take(from, peers::cost(len));

@@ -119,12 +119,8 @@ pub(super) enum SendStage {
     /// The peer knows of it and will accept, or copy it and be done.
     /// `offered` bytes went along.
     Requested { exposed: bool, offered: usize },
-    /// Accepted; `ready` is the next part, when there was no room for it.
-    Streaming {
-        receive: u64,
-        position: usize,
-        ready: Option<Buffer>,
-    },
+    /// Accepted, and sent up to `position`.
+    Streaming { receive: u64, position: usize },
     /// Taken back; the peer's answer is awaited, nobody else's.
     Withdrawn,
 }

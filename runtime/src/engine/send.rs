@@ -332,7 +332,6 @@ impl Engine {
                 sending.stage = SendStage::Streaming {
                     receive,
                     position: offered,
-                    ready: None,
                 };
                 self.streaming.push_back(id);
             }

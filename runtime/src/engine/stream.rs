@@ -1,11 +1,12 @@
 //! Large messages: parts copied in by the sender while the receiver copies out those before, or one copy out of exposed memory.
 
-use phalanx_transport::{Buffer, Header, Link, Packet, Payload, Transport};
+use phalanx_shm::Words;
+use phalanx_transport::{Header, Link, Packet, Payload, Transport, frame};
 
 use crate::error::{Error, Result};
 
 use super::Engine;
-use super::operation::{Lend, OpId, Outcome, ReceiveStage, SendStage, Sink, State};
+use super::operation::{Lend, OpId, Outcome, ReceiveStage, Receiving, SendStage, Sink, State};
 use super::peers::cost;
 use super::receive::Completed;
 
@@ -43,47 +44,33 @@ impl Engine {
         lend: &Lend<'_>,
         moved: &mut bool,
     ) -> Result<Progress> {
-        let rank = self.rank;
+        let stalled = self.stalled >= PATIENCE;
         loop {
             let Some(sending) = self.operations.sending(id) else {
                 return Ok(Progress::Finished);
             };
-            let (peer, len) = (sending.peer, sending.len);
-            let SendStage::Streaming {
-                receive,
-                position,
-                ready,
-            } = &mut sending.stage
-            else {
+            let SendStage::Streaming { receive, position } = sending.stage else {
                 return Ok(Progress::Finished);
             };
-            let (receive, position) = (*receive, *position);
-            let Some(chunk) = (match ready.take() {
-                Some(ready) => Some(ready),
-                None if peer == rank => {
-                    Some(Buffer::Heap(phalanx_transport::AlignedBytes::zeroed(len)))
-                }
-                None => match link.reserve_chunk()? {
-                    // All chunks may lie in the rings of receivers that have looked away, or left.
-                    None if self.stalled >= PATIENCE => {
-                        link.reserve(SPARE_PART.min(len - position)).ok()
-                    }
-                    chunk => chunk,
-                },
-            }) else {
-                return Ok(Progress::Blocked);
-            };
-            let Some(chunk) = sending.with_bytes(id, lend, |bytes| fill(chunk, &bytes[position..]))
-            else {
-                return Ok(Progress::OutOfReach);
-            };
-            let end = position + chunk.len();
+            let (peer, len) = (sending.peer, sending.len);
             let header = Header::Chunk {
                 receive,
                 position: position as u64,
             };
-            if let Some(chunk) = self.send_chunk(link, peer, header, chunk)? {
-                self.keep_ready(id, chunk);
+            let send = |bytes: &[u8]| {
+                let rest = &bytes[position..];
+                if peer == self.rank {
+                    let packet = Packet::new(header, Payload::copy_of(rest));
+                    self.loopback.push_back(packet);
+                    return Ok(rest.len());
+                }
+                send_part(link, peer, &header, rest, stalled)
+            };
+            let Some(sent) = sending.with_bytes(id, lend, send) else {
+                return Ok(Progress::OutOfReach);
+            };
+            let end = position + sent?;
+            if end == position {
                 return Ok(Progress::Blocked);
             }
             *moved = true;
@@ -91,38 +78,9 @@ impl Engine {
                 self.finish_send(peer, id);
                 return Ok(Progress::Finished);
             }
-            self.set_position(id, end);
-        }
-    }
-
-    fn send_chunk(
-        &mut self,
-        link: &mut Link,
-        peer: usize,
-        header: Header,
-        chunk: Buffer,
-    ) -> Result<Option<Buffer>> {
-        if peer == self.rank {
-            self.loopback
-                .push_back(Packet::new(header, Payload::copy_of(&chunk)));
-            return Ok(None);
-        }
-        Ok(link.send_buffer(peer, &header, chunk)?)
-    }
-
-    fn keep_ready(&mut self, id: OpId, chunk: Buffer) {
-        if let Some(sending) = self.operations.sending(id)
-            && let SendStage::Streaming { ready, .. } = &mut sending.stage
-        {
-            *ready = Some(chunk);
-        }
-    }
-
-    fn set_position(&mut self, id: OpId, to: usize) {
-        if let Some(sending) = self.operations.sending(id)
-            && let SendStage::Streaming { position, .. } = &mut sending.stage
-        {
-            *position = to;
+            if let SendStage::Streaming { position, .. } = &mut sending.stage {
+                *position = end;
+            }
         }
     }
 
@@ -179,6 +137,52 @@ impl Engine {
             Ok(()) => self.finish_receive(id),
             Err(error) => self.finish(id, Err(error.into())),
         }
+    }
+
+    /// Copies the next part of a message straight to where it belongs: to the caller who lends a buffer for it, or to a scope. Whether
+    /// the frame was such a part.
+    #[inline]
+    pub(crate) fn land_part(
+        &mut self,
+        link: &mut Link,
+        (from, words): (usize, &Words),
+        lend: &mut Lend<'_>,
+    ) -> Result<bool> {
+        let Some((receive, position, block)) = frame::chunk_in(words) else {
+            return Ok(false);
+        };
+        let id = OpId::from_bits(receive);
+        let Some(Receiving {
+            sink,
+            stage: ReceiveStage::Moving(moving),
+            ..
+        }) = self.operations.receiving(id)
+        else {
+            return Ok(false);
+        };
+        let start = moving.received;
+        let room = (moving.len - start) as u64;
+        let is_next = moving.from == from && moving.parts.is_empty() && position == start as u64;
+        if !is_next || block.len > room {
+            return Ok(false);
+        }
+        let landed = match (sink, &mut lend.write) {
+            (Sink::Caller, Some((lender, buffer))) if *lender == id => {
+                Some(link.copy_out(from, block, &mut buffer[start..]))
+            }
+            (Sink::Leased(lease), _) => {
+                lease.with(|bytes| link.copy_out(from, block, &mut bytes[start..]))
+            }
+            _ => None,
+        };
+        let Some(landed) = landed else {
+            return Ok(false);
+        };
+        moving.received += landed?;
+        if moving.received == moving.len {
+            self.finish_receive(id);
+        }
+        Ok(true)
     }
 
     /// A part of a message has arrived.
@@ -339,15 +343,24 @@ enum Progress {
     Finished,
 }
 
-/// Copies the beginning of `rest` into `chunk` and cuts it to that.
-fn fill(mut chunk: Buffer, rest: &[u8]) -> Buffer {
-    let len = part_len(rest.len(), chunk.len());
-    chunk.truncate(len);
-    chunk.copy_from_slice(&rest[..len]);
-    chunk
-}
-
-/// How long the next part is. The two copies overlap only from the second part on, so the parts of a short message are shorter.
-fn part_len(rest: usize, chunk: usize) -> usize {
-    rest.min(chunk)
+/// Sends the next part of what remains; none when there is no room for it.
+#[inline]
+fn send_part(
+    link: &mut Link,
+    peer: usize,
+    header: &Header,
+    rest: &[u8],
+    stalled: bool,
+) -> Result<usize> {
+    let sent = link.send_part(peer, header, rest)?;
+    if sent != 0 || !stalled {
+        return Ok(sent);
+    }
+    // The parts under way may all lie in the rings of receivers that have looked away, or left.
+    let part = &rest[..rest.len().min(SPARE_PART)];
+    Ok(if link.send(peer, header, part)? {
+        part.len()
+    } else {
+        0
+    })
 }

@@ -1,6 +1,6 @@
 //! Link and engine of a rank, as whoever is inside has them.
 
-use phalanx_transport::{Buffer, Link, Transport};
+use phalanx_transport::{Buffer, Found, Link, Transport};
 
 use crate::engine::{
     Arrival, Completed, Departures, Engine, Lend, OpId, Send, Sink, Source, Wanted,
@@ -70,10 +70,26 @@ impl Core {
     pub(crate) fn turn(&mut self, lend: &mut Lend<'_>) -> Result<bool> {
         let mut moved = false;
         for _ in 0..PACKETS_PER_TURN {
-            let Some((from, packet)) = self.link.poll()? else {
-                break;
+            let found = self.link.poll_with(|from, found| match found {
+                Found::Frame(frame) => (from, Ok(frame.words())),
+                Found::Packet(packet) => (from, Err(packet)),
+            })?;
+            let packet = match found {
+                None => break,
+                Some((from, Err(packet))) => (from, packet),
+                Some((from, Ok(words))) => {
+                    if self
+                        .engine
+                        .land_part(&mut self.link, (from, &words), lend)?
+                    {
+                        moved = true;
+                        continue;
+                    }
+                    (from, self.link.unpack(from, &words)?)
+                }
             };
-            self.engine.handle(&mut self.link, from, packet, None)?;
+            self.engine
+                .handle(&mut self.link, packet.0, packet.1, None)?;
             moved = true;
         }
         moved |= self.engine.advance(&mut self.link, lend)?;

@@ -167,6 +167,19 @@ impl Port {
         self.pool.stage(peer, bytes)
     }
 
+    /// As [`Self::stage`], but copies only what fits into one chunk of the transfer window; none while all chunks are under way.
+    ///
+    /// # Errors
+    /// When the window cannot be allocated.
+    #[inline]
+    pub fn stage_chunk(
+        &mut self,
+        peer: usize,
+        bytes: &[u8],
+    ) -> Result<Option<Descriptor>, PoolError> {
+        self.pool.stage_chunk(peer, bytes)
+    }
+
     /// Lends `block` to each of `readers`; frames with the descriptor must follow.
     ///
     /// # Errors

@@ -99,66 +99,62 @@ pub(super) fn a_forwarded_payload_arrives(job: Job) {
     assert_eq!(*receive(&mut links[2]).1.payload, *bytes);
 }
 
-pub(super) fn chunks_are_bounded_and_come_back(job: Job) {
+/// A part of a large message.
+fn part(position: u64) -> Header {
+    Header::Chunk {
+        receive: 9,
+        position,
+    }
+}
+
+/// Sends parts that nobody takes, until there is no room; how many.
+fn fill_with_parts(link: &mut Link, peer: usize) -> usize {
+    (0..)
+        .take_while(|&number| link.send_part(peer, &part(number), &[7; 5]).unwrap() == 5)
+        .count()
+}
+
+pub(super) fn parts_are_bounded_and_come_back(job: Job) {
     let mut links = job(2);
-    let take_all = |link: &mut Link| {
-        let chunks: Vec<Buffer> = std::iter::from_fn(|| link.reserve_chunk().unwrap())
-            .take(100_000)
-            .collect();
-        assert!((1..100_000).contains(&chunks.len()));
-        assert!(chunks.iter().all(|chunk| chunk.len() >= 4096));
-        chunks.len()
-    };
-    // Unsent ones come back when dropped, sent ones when their payloads are.
-    let window = take_all(&mut links[0]);
-    assert_eq!(take_all(&mut links[0]), window);
-    for round in 0..3 {
+    let long = pattern(1, 10 << 20);
+    let mut window = None;
+    for _ in 0..3 {
         let mut kept = Vec::new();
-        for number in 0..window {
-            let len = [0, 5, 48, 4000][number % 4];
-            let mut chunk = links[0].reserve_chunk().unwrap().unwrap();
-            chunk.truncate(len);
-            chunk.copy_from_slice(&pattern(round + number, len));
-            let header = Header::Chunk {
-                receive: 9,
-                position: number as u64,
-            };
-            assert!(links[0].send_buffer(1, &header, chunk).unwrap().is_none());
+        loop {
+            let len = [1, 5, 48, 4000, long.len()][kept.len() % 5];
+            let header = part(kept.len() as u64);
+            let sent = links[0].send_part(1, &header, &long[..len]).unwrap();
+            if sent == 0 {
+                break;
+            }
+            assert!(sent == len || sent >= 4096, "{sent} of {len}");
             let (_, packet) = receive(&mut links[1]);
             assert_eq!(packet.header, header);
-            kept.push((pattern(round + number, len), packet.payload));
+            kept.push((sent, packet.payload));
         }
-        assert!(links[0].reserve_chunk().unwrap().is_none());
-        for (bytes, payload) in kept {
-            assert_eq!(*payload, *bytes);
+        // They come back when their payloads are dropped.
+        assert_eq!(*window.get_or_insert(kept.len()), kept.len());
+        for (sent, payload) in kept {
+            assert_eq!(*payload, long[..sent]);
         }
     }
-    assert_eq!(take_all(&mut links[0]), window);
+    assert!((1..100_000).contains(&window.unwrap()));
 }
 
 pub(super) fn what_a_dead_rank_held_comes_back(job: Job) {
     let mut links = job(3);
-    let reserved = |link: &mut Link| {
-        let chunks = std::iter::from_fn(|| link.reserve_chunk().unwrap());
-        chunks.collect::<Vec<Buffer>>().len()
-    };
-    let window = reserved(&mut links[0]);
-    let header = Header::Chunk {
-        receive: 1,
-        position: 0,
-    };
-    let mut sent = 0;
-    while let Some(chunk) = links[0].reserve_chunk().unwrap() {
-        if links[0].send_buffer(1, &header, chunk).unwrap().is_some() {
-            break;
-        }
-        sent += 1;
-    }
-    assert!(sent > 0);
-    assert_eq!(reserved(&mut links[0]), window - sent);
+    let lost = fill_with_parts(&mut links[0], 1);
+    assert!(lost > 0);
     kill(&links, 1);
     links[0].forget(1);
-    assert_eq!(reserved(&mut links[0]), window);
+    let parts: Vec<_> = (0..lost)
+        .map(|number| {
+            let sent = links[0].send_part(2, &part(number as u64), &[7; 5]);
+            assert_eq!(sent.unwrap(), 5, "part {number} of {lost}");
+            receive(&mut links[2]).1
+        })
+        .collect();
+    assert_eq!(parts.len(), lost);
 }
 
 pub(super) fn more_than_there_is_cannot_be_reserved(job: Job) {

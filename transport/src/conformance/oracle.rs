@@ -19,7 +19,7 @@ const MOST_KEPT: usize = 32;
 enum Step {
     Send(usize, usize, Header, usize),
     SendBuffer(usize, usize, Header, usize),
-    SendChunk(usize, usize, Header, usize),
+    SendPart(usize, usize, Header, usize),
     Poll(usize),
     Drop(prop::sample::Index),
 }
@@ -73,10 +73,11 @@ impl Play {
                 let buffer = self.links[from].reserve(len).unwrap();
                 self.hand_over(from, to, header, buffer);
             }
-            Step::SendChunk(from, to, header, len) => {
-                if let Some(mut buffer) = self.links[from].reserve_chunk().unwrap() {
-                    buffer.truncate(len);
-                    self.hand_over(from, to, header, buffer);
+            Step::SendPart(from, to, header, len) => {
+                let bytes = pattern(self.step, len);
+                let sent = self.links[from].send_part(to, &header, &bytes).unwrap();
+                if sent != 0 {
+                    self.expect(from, to, header, bytes[..sent].to_vec());
                 }
             }
             Step::Poll(at) => {
@@ -150,20 +151,17 @@ impl Play {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let copied = (any_header(), any_len()).prop_map(|(header, len)| match header {
-        Header::Eager(_) => (header, len),
+        Header::Eager(_) | Header::Request { .. } | Header::Chunk { .. } => (header, len),
         Header::TypeName { .. } => (header, len % (Inline::CAPACITY + 1)),
         _ => (header, 0),
     });
-    let copied = copied.prop_filter("chunks are never copied", |(header, _)| {
-        !matches!(header, Header::Chunk { .. })
-    });
     let chunk = (any::<u64>(), any::<u64>())
         .prop_map(|(receive, position)| Header::Chunk { receive, position });
-    let lent = prop_oneof![any_envelope().prop_map(Header::Eager), chunk.clone()];
+    let lent = any_envelope().prop_map(Header::Eager);
     prop_oneof![
         3 => (any_pair(), copied).prop_map(|((from, to), (header, len))| Step::Send(from, to, header, len)),
         2 => (any_pair(), lent, any_len()).prop_map(|((from, to), header, len)| Step::SendBuffer(from, to, header, len)),
-        2 => (any_pair(), chunk, any_len()).prop_map(|((from, to), header, len)| Step::SendChunk(from, to, header, len)),
+        2 => (any_pair(), chunk, any_len()).prop_map(|((from, to), header, len)| Step::SendPart(from, to, header, len.max(1))),
         4 => (0..RANKS).prop_map(Step::Poll),
         1 => any::<prop::sample::Index>().prop_map(Step::Drop),
     ]

@@ -122,15 +122,13 @@ fn a_dead_peer_fills_up_but_keeps_no_chunks() {
         position: 0,
     };
     for _ in 0..4 {
-        let buffer = links[0].reserve_chunk().unwrap().unwrap();
-        assert!(links[0].send_buffer(1, &chunk, buffer).unwrap().is_none());
+        assert_eq!(links[0].send_part(1, &chunk, &[1; 5]).unwrap(), 5);
     }
-    assert!(links[0].reserve_chunk().unwrap().is_none());
+    assert_eq!(links[0].send_part(1, &chunk, &[1; 5]).unwrap(), 0);
     links[0].controls().kill(1);
 
     for _ in 0..4 {
-        let buffer = links[0].reserve_chunk().unwrap().unwrap();
-        assert!(links[0].send_buffer(1, &chunk, buffer).unwrap().is_none());
+        assert_eq!(links[0].send_part(1, &chunk, &[1; 5]).unwrap(), 5);
     }
     assert!(!links[0].send(1, &numbered(0), &[]).unwrap());
 }

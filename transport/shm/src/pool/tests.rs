@@ -255,7 +255,7 @@ fn a_pool_at_its_limit_says_so_however_often_it_is_asked() {
             "{error}"
         );
         assert!(matches!(
-            pool.take_chunk(),
+            pool.stage_chunk(1, &[1]),
             Err(PoolError::Limit { taken: EXTENT, .. })
         ));
     }
