@@ -38,7 +38,7 @@ unsafe impl<T: Send> Sync for Biased<T> {}
 impl<T> Biased<T> {
     /// A lock around `value`. Without `membarrier` there is no favour.
     pub fn new(value: T) -> Self {
-        Self::with_barrier(value, crate::segment::barrier_of_this_kernel())
+        Self::with_barrier(value, Barrier::of_this_kernel())
     }
 
     pub(crate) fn with_barrier(value: T, barrier: Barrier) -> Self {

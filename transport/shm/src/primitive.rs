@@ -59,6 +59,16 @@ pub(crate) enum Barrier {
 }
 
 impl Barrier {
+    /// Sleepers use `membarrier` where the kernel has it; asking also registers this process.
+    #[cfg(not(phalanx_loom))]
+    pub(crate) fn of_this_kernel() -> Self {
+        if crate::system::register_for_membarrier() {
+            Self::Asymmetric
+        } else {
+            Self::Symmetric
+        }
+    }
+
     /// The sender's half, between its publication and its look at the watch word. Partner: [`Barrier::heavy`].
     #[inline(always)]
     pub(crate) fn light(self) {
