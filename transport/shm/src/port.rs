@@ -65,7 +65,7 @@ impl Port {
     /// Takes the place of `rank`.
     ///
     /// # Errors
-    /// When someone has it already.
+    /// When someone has it already, or the settings cannot be.
     ///
     /// # Panics
     /// When the segment has no such rank.
@@ -74,6 +74,7 @@ impl Port {
         rank: usize,
         settings: PoolSettings,
     ) -> Result<Self, SegmentError> {
+        settings.check()?;
         segment.claim(rank)?;
         Ok(Self {
             rank,
@@ -170,7 +171,7 @@ impl Port {
     /// Lends `block` to each of `readers`; frames with the descriptor must follow.
     ///
     /// # Errors
-    /// Gives the block back when one of the readers already holds too many.
+    /// Gives the block back when one of the readers already holds too many or is named twice, or when the block is another rank's.
     #[inline]
     pub fn lend(
         &mut self,
@@ -181,6 +182,10 @@ impl Port {
             !readers.is_empty(),
             "a block lent to nobody would never come back"
         );
+        if !Arc::ptr_eq(block.pool(), &self.pool) {
+            let (rank, owner) = (self.rank, block.pool().rank());
+            return Err((block, PoolError::Foreign { rank, owner }));
+        }
         if let Err(error) = self.pool.lend(block.descriptor().block, readers) {
             return Err((block, error));
         }

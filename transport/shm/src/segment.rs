@@ -118,7 +118,7 @@ impl Segment {
 
     /// The page in `range` of the segment, allocated if it was not.
     pub(crate) fn populate(&self, range: Range<usize>) -> Result<(), SegmentError> {
-        if matches!(self.backing, Backing::Heap { .. }) || range.is_empty() {
+        if range.is_empty() {
             return Ok(());
         }
         let start = range.start / PAGE * PAGE;

@@ -16,6 +16,11 @@ pub enum SegmentError {
         "an arena of {0} bytes for each rank does not fit into the address space: lower memory.arena (PHALANX_ARENA)"
     )]
     Arena(u64),
+    /// Blocks of this size cannot be chunks.
+    #[error(
+        "chunks of {0} bytes cannot be: protocol.chunk_size (PHALANX_CHUNK_SIZE) must be a power of two, 64 or more"
+    )]
+    ChunkSize(usize),
     /// The kernel gave no anonymous file.
     #[error(
         "cannot create the shared segment ({0}): raise the limit on descriptors (ulimit -n) or file size (ulimit -f)"
