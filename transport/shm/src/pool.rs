@@ -9,6 +9,7 @@
 //! are first-in first-out over a window larger than the second-level cache: a line that is dirty in the peer's cache costs 7.5 ns to
 //! fetch, one that has aged out to the shared cache a quarter of that (measured: 7.5 against 30 GB/s).
 
+mod departed;
 mod error;
 mod records;
 mod settings;
@@ -240,27 +241,6 @@ impl Pool {
             state.lend(block, borrower);
         }
         Ok(())
-    }
-
-    /// Takes back all that `borrower`, which is dead, still held. Returns how many blocks that were.
-    pub fn reclaim(&self, borrower: usize) -> usize {
-        let mut state = self.state.enter();
-        let dead = u32::try_from(borrower).expect("a rank fits into 32 bits");
-        let held: Vec<u32> = (0..)
-            .zip(&state.blocks)
-            .filter(|(_, block)| block.readers.contains(dead))
-            .map(|(number, _)| number)
-            .collect();
-        for &number in &held {
-            state.take_back(number, dead);
-        }
-        if let Some(entry) = &mut state.borrowers[borrower] {
-            entry.lent = 0;
-            // What it returned before it died is ours already; read later, it would look like a return of what it does not hold.
-            (0..RETURNS).find(|_| entry.returns.try_take().is_none());
-        }
-        state.lent_to.retain(|&rank| rank != borrower);
-        held.len()
     }
 
     /// How many blocks `borrower` holds, as far as its returns have been read.

@@ -7,10 +7,12 @@ use std::time::Duration;
 use memmap2::{MmapOptions, MmapRaw};
 use proptest::prelude::*;
 
-use super::{Port, RankState};
+use super::{Port, PortError, RankState};
 use crate::block::Descriptor;
 use crate::pool::{PoolError, PoolSettings};
 use crate::segment::{Segment, SegmentError, Shape};
+
+mod receiving;
 
 const RANKS: usize = 3;
 
@@ -115,12 +117,18 @@ fn apply(ports: &mut [Port], scribble: &MmapRaw, step: &Step) {
             let _ = Segment::attach(segment.descriptor().unwrap().try_clone_to_owned().unwrap());
         }
         Step::Scribble(word, garbage) => {
-            // SAFETY: the word lies in the mapping, before the arenas.
-            let place = unsafe { scribble.as_mut_ptr().cast::<u64>().add(word) };
-            // SAFETY: as above, aligned, and to this process the memory is atomics and cells. No other thread is about.
-            unsafe { place.write_volatile(garbage) };
+            write(scribble, word, garbage);
         }
     }
+}
+
+/// Writes garbage to a word before the arenas.
+fn write(scribble: &MmapRaw, word: usize, garbage: u64) {
+    assert!(word < words());
+    // SAFETY: the word lies in the mapping, before the arenas.
+    let place = unsafe { scribble.as_mut_ptr().cast::<u64>().add(word) };
+    // SAFETY: as above, aligned, and to this process the memory is atomics and cells. No other thread is about.
+    unsafe { place.write_volatile(garbage) };
 }
 
 proptest! {
