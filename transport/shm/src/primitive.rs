@@ -19,6 +19,13 @@ pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, compiler_fence, fence}
 #[cfg(not(phalanx_loom))]
 pub(crate) use std::thread::yield_now;
 
+#[cfg(phalanx_loom)]
+pub(crate) use modelled::{Mutex, MutexGuard};
+#[cfg(not(phalanx_loom))]
+pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+#[cfg(phalanx_loom)]
+mod modelled;
 #[cfg(phalanx_shuttle)]
 mod scheduled;
 

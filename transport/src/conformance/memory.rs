@@ -161,6 +161,34 @@ pub(super) fn what_a_dead_rank_held_comes_back(job: Job) {
     assert_eq!(reserved(&mut links[0]), window);
 }
 
+pub(super) fn what_a_rank_left_unread_comes_back(job: Job) {
+    let mut links = job(3);
+    let window = |link: &mut Link| {
+        let chunks = std::iter::from_fn(|| link.reserve_chunk().unwrap());
+        chunks.collect::<Vec<Buffer>>().len()
+    };
+    let all = window(&mut links[0]);
+    let header = Header::Chunk {
+        receive: 1,
+        position: 0,
+    };
+    let mut sent = 0;
+    while let Some(chunk) = links[0].reserve_chunk().unwrap() {
+        if links[0].send_buffer(1, &header, chunk).unwrap().is_some() {
+            break;
+        }
+        sent += 1;
+    }
+    assert!(sent > 0);
+    let (_, kept) = receive(&mut links[1]);
+    links[1].leave(false);
+    drop(links.remove(1));
+    links[0].forget(1);
+    assert_eq!(window(&mut links[0]), all - 1, "one is still read");
+    drop(kept);
+    assert_eq!(window(&mut links[0]), all);
+}
+
 pub(super) fn more_than_there_is_cannot_be_reserved(job: Job) {
     let mut links = job(2);
     for len in [usize::MAX, usize::MAX / 2, 1 << 62] {
