@@ -39,6 +39,8 @@ pub(crate) mod ring;
 #[cfg(not(phalanx_loom))]
 mod block;
 #[cfg(not(phalanx_loom))]
+mod budget;
+#[cfg(not(phalanx_loom))]
 mod footprint;
 #[cfg(not(phalanx_loom))]
 pub mod handoff;

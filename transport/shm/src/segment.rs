@@ -11,6 +11,7 @@ mod error;
 mod header;
 mod mapped;
 mod origin;
+mod populate;
 mod shape;
 
 use std::alloc::{Layout as HeapLayout, dealloc};
@@ -21,12 +22,12 @@ use std::ptr::NonNull;
 
 use memmap2::MmapRaw;
 
-use crate::layout::{Control, Header, PAGE, Plan};
+use crate::layout::{Control, Header, Plan};
 use crate::named::Named;
 use crate::primitive::Barrier;
-use crate::system;
 
 use mapped::Shared;
+use populate::Allowance;
 
 pub use error::SegmentError;
 pub(crate) use mapped::Mapped;
@@ -38,6 +39,7 @@ pub struct Segment {
     plan: Plan,
     barrier: Barrier,
     backing: Backing,
+    allowance: Allowance,
 }
 
 /// What keeps the memory alive.
@@ -114,19 +116,6 @@ impl Segment {
     pub(crate) fn control(&self, rank: usize) -> &Control {
         assert!(rank < self.plan.ranks, "rank {rank} of {}", self.plan.ranks);
         self.at(self.plan.control(rank))
-    }
-
-    /// The page in `range` of the segment, allocated if it was not.
-    pub(crate) fn populate(&self, range: Range<usize>) -> Result<(), SegmentError> {
-        if range.is_empty() {
-            return Ok(());
-        }
-        let start = range.start / PAGE * PAGE;
-        let cells = self.cells(start..range.end.next_multiple_of(PAGE).min(self.plan.size()));
-        system::populate(cells).map_err(|source| SegmentError::OutOfMemory {
-            bytes: range.len(),
-            source,
-        })
     }
 
     /// Memory of the segment of which nothing is known: a peer may be writing it.

@@ -101,6 +101,20 @@ pub enum SegmentError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// More memory would go beyond the limit of a control group, at which the kernel kills.
+    #[error(
+        "no memory for {wanted} more bytes of the shared segment: the limit in {file} is {limit} bytes, of which {used} are used: raise the memory limit of the container or job, start fewer ranks, or lower PHALANX_POOL_LIMIT"
+    )]
+    MemoryLimit {
+        /// The file that holds the limit.
+        file: String,
+        /// The limit in bytes.
+        limit: u64,
+        /// Bytes used that cannot be given up.
+        used: u64,
+        /// Bytes asked for.
+        wanted: usize,
+    },
     /// Two processes claim to be the same rank.
     #[error(
         "rank {rank} is already attached to the segment (process {process}): was PHALANX_RANK given twice, or init called twice?"

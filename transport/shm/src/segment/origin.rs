@@ -13,7 +13,7 @@ use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit};
 
 use super::header::plan_in;
-use super::{Backing, Segment, SegmentError, Shape};
+use super::{Allowance, Backing, Segment, SegmentError, Shape};
 use crate::layout::{Header, PAGE, Plan};
 use crate::named::Named;
 use crate::primitive::{Barrier, Ordering};
@@ -64,6 +64,7 @@ impl Segment {
             plan,
             barrier: Barrier::of_this_kernel(),
             backing: Backing::Heap { start, layout },
+            allowance: Allowance::default(),
         };
         segment.initialise()?;
         Ok(segment)
@@ -106,6 +107,7 @@ impl Segment {
             plan,
             barrier: Barrier::of_this_kernel(),
             backing: Backing::Named(named),
+            allowance: Allowance::default(),
         };
         if created {
             segment.initialise().inspect_err(|_| segment.unlink())?;
@@ -143,6 +145,7 @@ impl Segment {
             plan,
             barrier: Barrier::of_this_kernel(),
             backing: Backing::Anonymous { file, _map: map },
+            allowance: Allowance::default(),
         })
     }
 }
