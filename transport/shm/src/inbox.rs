@@ -231,8 +231,9 @@ impl Inbox {
     #[cold]
     fn set_aside(&mut self, peer: usize, source: Corrupted) -> PortError {
         if let Some(ring) = self.rings[peer].take() {
-            // Its sender need not ring for what nobody will read.
+            // Its sender need not ring for what nobody will read, and gets the blocks of that back when this rank leaves.
             bell::watch(&ring, true);
+            ring.close();
         }
         self.watched.retain(|&watched| watched != peer);
         self.ready.retain(|&ready| ready != peer);
