@@ -147,3 +147,6 @@ fn pool_settings(config: &Config) -> PoolSettings {
         config.memory().pool_limit.map(bytes),
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,7 +160,7 @@ macro_rules! conformance {
                 memory {
                     payloads_are_aligned_and_whole kept_payloads_stay_intact payloads_outlive_their_links
                     memory_is_reused_in_any_order_of_return a_forwarded_payload_arrives parts_are_bounded_and_come_back
-                    what_a_dead_rank_held_comes_back more_than_there_is_cannot_be_reserved what_is_exposed_can_be_pulled_and_nothing_else
+                    what_a_dead_rank_held_comes_back what_a_rank_left_unread_comes_back more_than_there_is_cannot_be_reserved what_is_exposed_can_be_pulled_and_nothing_else
                 }
                 life {
                     who_leaves_is_seen_to who_dies_is_seen_to what_was_sent_before_a_departure_is_readable

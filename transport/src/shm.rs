@@ -72,7 +72,20 @@ impl Shm {
         &mut self,
         read: impl FnMut(usize, &InSlot<'_>) -> R,
     ) -> Result<Option<R>, LinkError> {
-        Ok(self.port.poll_with(read)?)
+        match self.port.poll_with(read)? {
+            None => self.nothing(),
+            found => Ok(found),
+        }
+    }
+
+    /// What there is where nothing has arrived: nothing yet, unless this rank has left, for then nothing ever will.
+    #[inline]
+    fn nothing<T>(&self) -> Result<Option<T>, LinkError> {
+        if self.port.has_left() {
+            let rank = self.port.rank();
+            return Err(LinkError::Departed { rank });
+        }
+        Ok(None)
     }
 
     pub(crate) fn unpack(&mut self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
@@ -99,11 +112,14 @@ impl Shm {
         Ok(Payload::Block(self.port.borrow(peer, block)?))
     }
 
-    /// Blocks lent to a dead rank come back. One that left in good order has returned, or still reads, what it had.
+    /// Blocks lent to a dead rank come back, and those that one which left in good order never heard of.
     pub(crate) fn forget(&mut self, peer: usize) {
-        if let RankState::Dead(_) = self.port.segment().state_of(peer) {
-            self.port.pool().reclaim(peer);
-        }
+        let block_of = |words: &Words| match frame::decode(words) {
+            Ok((_, Content::Block(block))) => Some(block.block),
+            _ => None,
+        };
+        // A damaged ring does not tell what its receiver took, so what was lent to that stays lent.
+        let _ = self.port.forget(peer, block_of);
     }
 
     pub(crate) fn stop_receiving(&mut self) {
@@ -119,7 +135,7 @@ impl Shm {
         } else {
             RankState::Left
         };
-        self.port.segment().depart(self.port.rank(), state);
+        self.port.leave(state);
     }
 
     pub(crate) fn sleeper(&self) -> Sleeper {
@@ -209,7 +225,7 @@ impl Transport for Shm {
     #[inline]
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
         let Some((peer, words)) = self.port.poll()? else {
-            return Ok(None);
+            return self.nothing();
         };
         Ok(Some((peer, self.unpack(peer, &words)?)))
     }
@@ -219,10 +235,15 @@ impl Transport for Shm {
     }
 
     fn departures(&self) -> u32 {
-        self.port.segment().departures()
+        let damaged = self.port.damaged().len() as u32;
+        self.port.segment().departures().wrapping_add(damaged)
     }
 
     fn state_of(&self, peer: usize) -> PeerState {
+        // Nothing comes from a peer whose ring is damaged, so nobody may wait for it; how it fares otherwise is unknown.
+        if self.port.damaged().contains(&peer) {
+            return PeerState::Dead(Death::Unknown);
+        }
         match self.port.segment().state_of(peer) {
             RankState::Leaving => PeerState::Leaving,
             RankState::Left => PeerState::Left,

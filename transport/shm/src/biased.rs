@@ -15,9 +15,8 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
-use parking_lot::{Mutex, MutexGuard};
-
-use crate::primitive::{AtomicU32, AtomicUsize, Barrier, Ordering, UnsafeCell};
+use crate::orders::{LEAVE, SUCCEED};
+use crate::primitive::{AtomicU32, AtomicUsize, Barrier, Mutex, MutexGuard, Ordering, UnsafeCell};
 
 /// A value that one thread at a time may use.
 pub struct Biased<T> {
@@ -36,9 +35,10 @@ unsafe impl<T: Send> Send for Biased<T> {}
 unsafe impl<T: Send> Sync for Biased<T> {}
 
 impl<T> Biased<T> {
-    /// A lock around `value`. Without `membarrier` there is no favour.
+    /// A lock around `value`.
+    #[cfg(not(phalanx_loom))]
     pub fn new(value: T) -> Self {
-        Self::with_barrier(value, crate::segment::barrier_of_this_kernel())
+        Self::with_barrier(value, Barrier::of_this_kernel())
     }
 
     pub(crate) fn with_barrier(value: T, barrier: Barrier) -> Self {
@@ -74,9 +74,9 @@ impl<T> Biased<T> {
     pub(crate) fn try_enter_as(&self, me: usize) -> Option<Guard<'_, T>> {
         // Relaxed: only this thread writes its own token here.
         if self.favourite.load(Ordering::Relaxed) == me {
-            // Acquire: a thread that ended may have had our token; its last Release store of `inside` is then ours to see.
+            // A thread that ended may have had our token; its last leaving is then ours to see.
             assert!(
-                self.inside.load(Ordering::Acquire) == 0,
+                self.inside.load(SUCCEED) == 0,
                 "a thread entered its rank's engine twice"
             );
             self.inside.store(1, Ordering::Relaxed);
@@ -88,7 +88,8 @@ impl<T> Biased<T> {
                     thread: PhantomData,
                 });
             }
-            self.inside.store(0, Ordering::Release);
+            // A revoker that sees this store has not seen the last leaving, which it must not miss either.
+            self.inside.store(0, LEAVE);
         }
         self.try_enter_slowly(me)
     }
@@ -102,8 +103,8 @@ impl<T> Biased<T> {
         {
             return self.try_enter_as(me);
         }
-        // Acquire: who revoked has seen the favourite leave.
-        if self.revoked.load(Ordering::Acquire) == 0 {
+        // Relaxed: who revoked holds the mutex until it has seen the favourite leave, and so the mutex orders that before us.
+        if self.revoked.load(Ordering::Relaxed) == 0 {
             return None;
         }
         self.others.try_lock().map(|others| self.guard(others))
@@ -115,10 +116,10 @@ impl<T> Biased<T> {
         }
         let others = self.others.lock();
         if self.revoked.load(Ordering::Relaxed) == 0 {
-            self.revoked.store(1, Ordering::Release);
+            // Relaxed: the favourite reads it to give way, not to learn what else was written.
+            self.revoked.store(1, Ordering::Relaxed);
             self.barrier.heavy();
-            // Acquire: the favourite's use of the value is over. Partner: its Release store of 0.
-            while self.inside.load(Ordering::Acquire) != 0 {
+            while self.inside.load(SUCCEED) != 0 {
                 crate::primitive::yield_now();
             }
         }
@@ -194,8 +195,7 @@ impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
         if self.others.is_none() {
-            // Partner: the revoker's Acquire load.
-            self.lock.inside.store(0, Ordering::Release);
+            self.lock.inside.store(0, LEAVE);
         }
     }
 }

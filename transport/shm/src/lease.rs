@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use crate::primitive::Mutex;
 
 /// Runs `body`, which may lend buffers that live for `'env`; afterwards no lease reaches them.
 pub fn lease<'env, R>(body: impl for<'scope> FnOnce(&'scope Lessor<'scope, 'env>) -> R) -> R {

@@ -31,13 +31,15 @@ pub(crate) mod prefetch;
 pub(crate) mod primitive;
 
 pub(crate) mod bell;
+pub(crate) mod biased;
+pub(crate) mod lease;
 pub(crate) mod returns;
 pub(crate) mod ring;
 
 #[cfg(not(phalanx_loom))]
-mod biased;
-#[cfg(not(phalanx_loom))]
 mod block;
+#[cfg(not(phalanx_loom))]
+mod budget;
 #[cfg(not(phalanx_loom))]
 mod cores;
 #[cfg(not(phalanx_loom))]
@@ -46,8 +48,6 @@ mod footprint;
 pub mod handoff;
 #[cfg(not(phalanx_loom))]
 mod inbox;
-#[cfg(not(phalanx_loom))]
-mod lease;
 #[cfg(not(phalanx_loom))]
 mod life;
 #[cfg(not(phalanx_loom))]

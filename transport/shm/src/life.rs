@@ -81,7 +81,7 @@ impl Segment {
             RankState::Vacant | RankState::Attached => return,
         };
         let previous = status.state.load(Ordering::Relaxed);
-        if previous == DEAD || previous == LEFT && code != DEAD {
+        if previous == DEAD || previous == code || previous == LEFT && code != DEAD {
             return;
         }
         if previous == LEFT {

@@ -3,6 +3,9 @@
 //! The code under test is the code that runs; only its sizes are smaller (two slots, two returns). `ci/loom` runs these models as
 //! they are and once more with each ordering weakened, which some model must notice.
 
+mod biased;
+mod lease;
+
 use loom::cell::UnsafeCell;
 use loom::sync::Arc;
 use loom::sync::atomic::{AtomicU32, AtomicU64};

@@ -27,6 +27,13 @@ pub(crate) const RECLAIM: Ordering = weakened(cfg!(phalanx_mutant = "reclaim"), 
 /// slot; who clears and who sets meet in the same word. Its own partner.
 pub(crate) const RING: Ordering = weakened(cfg!(phalanx_mutant = "ring"), Ordering::AcqRel);
 
+/// Favourite of a biased lock: the store that says that it is not inside, or no more; its use of the value is over. Partner:
+/// [`SUCCEED`].
+pub(crate) const LEAVE: Ordering = weakened(cfg!(phalanx_mutant = "leave"), Ordering::Release);
+
+/// Who uses the value after the favourite: the load that finds it outside. Partner: [`LEAVE`].
+pub(crate) const SUCCEED: Ordering = weakened(cfg!(phalanx_mutant = "succeed"), Ordering::Acquire);
+
 const fn weakened(mutant: bool, right: Ordering) -> Ordering {
     if mutant { Ordering::Relaxed } else { right }
 }

@@ -65,7 +65,7 @@ impl Port {
     /// Takes the place of `rank`.
     ///
     /// # Errors
-    /// When someone has it already.
+    /// When someone has it already, or the settings cannot be.
     ///
     /// # Panics
     /// When the segment has no such rank.
@@ -74,6 +74,7 @@ impl Port {
         rank: usize,
         settings: PoolSettings,
     ) -> Result<Self, SegmentError> {
+        settings.check()?;
         segment.claim(rank)?;
         Ok(Self {
             rank,
@@ -183,7 +184,7 @@ impl Port {
     /// Lends `block` to each of `readers`; frames with the descriptor must follow.
     ///
     /// # Errors
-    /// Gives the block back when one of the readers already holds too many.
+    /// Gives the block back when one of the readers already holds too many or is named twice, or when the block is another rank's.
     #[inline]
     pub fn lend(
         &mut self,
@@ -194,6 +195,10 @@ impl Port {
             !readers.is_empty(),
             "a block lent to nobody would never come back"
         );
+        if !Arc::ptr_eq(block.pool(), &self.pool) {
+            let (rank, owner) = (self.rank, block.pool().rank());
+            return Err((block, PoolError::Foreign { rank, owner }));
+        }
         if let Err(error) = self.pool.lend(block.descriptor().block, readers) {
             return Err((block, error));
         }
@@ -278,7 +283,7 @@ impl Port {
     /// The next frame from anyone, with its sender. Never waits.
     ///
     /// # Errors
-    /// When a ring is damaged.
+    /// When a ring turns out to be damaged: once, and then the others are polled on.
     #[inline]
     pub fn poll(&mut self) -> Result<Option<(usize, Words)>, PortError> {
         self.poll_with(|peer, frame| (peer, frame.words()))
@@ -287,7 +292,7 @@ impl Port {
     /// As [`Self::poll`], but lets `read` read the frame where it lies.
     ///
     /// # Errors
-    /// When a ring is damaged.
+    /// As [`Self::poll`].
     #[inline(always)]
     pub fn poll_with<R>(
         &mut self,
@@ -298,6 +303,52 @@ impl Port {
             self.return_read()?;
         }
         Ok(found)
+    }
+
+    /// Peers whose rings to this rank turned out to be damaged. Each was reported once by [`Self::poll`]; nothing comes from them any
+    /// more.
+    #[must_use]
+    pub fn damaged(&self) -> &[usize] {
+        self.inbox.damaged()
+    }
+
+    /// Takes back what `peer`, which has departed, can never return: all that it held, if it died; the blocks of frames that it never
+    /// took, if it left. What it took it has returned, or still reads. `block_of` tells which block a frame describes. Returns how many
+    /// blocks came back. To be called once, after the last frame to the peer.
+    ///
+    /// # Errors
+    /// When the ring to the peer is damaged.
+    pub fn forget(
+        &mut self,
+        peer: usize,
+        block_of: impl FnMut(&Words) -> Option<u32>,
+    ) -> Result<usize, PortError> {
+        match (self.segment.state_of(peer), &self.outgoing[peer]) {
+            (RankState::Dead(_), _) => Ok(self.pool.reclaim(peer)),
+            (RankState::Left, Some(ring)) => {
+                let untaken = ring
+                    .untaken()
+                    .map_err(|source| PortError::Corrupted { peer, source })?;
+                Ok(self
+                    .pool
+                    .take_back(peer, untaken.iter().filter_map(block_of)))
+            }
+            _ => Ok(0),
+        }
+    }
+
+    /// Whether [`Self::leave`] has been called, after which nothing is ever received.
+    #[must_use]
+    pub fn has_left(&self) -> bool {
+        self.inbox.is_closed()
+    }
+
+    /// Departs as `state` says: returns what was read, tells every sender what was taken, and takes nothing any more.
+    pub fn leave(&mut self, state: RankState) {
+        // A list that cannot be mapped loses its owner some blocks; there is nobody left to tell.
+        let _ = self.return_read();
+        self.inbox.close();
+        self.segment.depart(self.rank, state);
     }
 
     /// Gets ready to sleep; `false` when something arrived meanwhile. Then [`Sleeper::sleep`] may be called, without this port.
@@ -317,7 +368,7 @@ impl Port {
 
 impl Drop for Port {
     fn drop(&mut self) {
-        self.segment.depart(self.rank, RankState::Left);
+        self.leave(RankState::Left);
     }
 }
 

@@ -19,6 +19,13 @@ pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, compiler_fence, fence}
 #[cfg(not(phalanx_loom))]
 pub(crate) use std::thread::yield_now;
 
+#[cfg(phalanx_loom)]
+pub(crate) use modelled::{Mutex, MutexGuard};
+#[cfg(not(phalanx_loom))]
+pub(crate) use parking_lot::{Mutex, MutexGuard};
+
+#[cfg(phalanx_loom)]
+mod modelled;
 #[cfg(phalanx_shuttle)]
 mod scheduled;
 
@@ -59,6 +66,16 @@ pub(crate) enum Barrier {
 }
 
 impl Barrier {
+    /// Sleepers use `membarrier` where the kernel has it; asking also registers this process.
+    #[cfg(not(phalanx_loom))]
+    pub(crate) fn of_this_kernel() -> Self {
+        if crate::system::register_for_membarrier() {
+            Self::Asymmetric
+        } else {
+            Self::Symmetric
+        }
+    }
+
     /// The sender's half, between its publication and its look at the watch word. Partner: [`Barrier::heavy`].
     #[inline(always)]
     pub(crate) fn light(self) {

@@ -7,6 +7,8 @@
 //! Each half keeps its position in private memory; nothing that the other side writes is ever used as an index. A count that cannot
 //! be, or a lap that is neither the awaited one nor its predecessor, is [`Corrupted`].
 
+mod departed;
+
 use std::ops::Deref;
 
 use crate::layout::{RingPage, SLOTS, Slot};

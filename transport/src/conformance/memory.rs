@@ -147,14 +147,28 @@ pub(super) fn what_a_dead_rank_held_comes_back(job: Job) {
     assert!(lost > 0);
     kill(&links, 1);
     links[0].forget(1);
-    let parts: Vec<_> = (0..lost)
-        .map(|number| {
-            let sent = links[0].send_part(2, &part(number as u64), &[7; 5]);
-            assert_eq!(sent.unwrap(), 5, "part {number} of {lost}");
-            receive(&mut links[2]).1
-        })
-        .collect();
+    let parts: Vec<_> = (0..lost).map(|_| carry_part(&mut links)).collect();
     assert_eq!(parts.len(), lost);
+}
+
+pub(super) fn what_a_rank_left_unread_comes_back(job: Job) {
+    let mut links = job(3);
+    let sent = fill_with_parts(&mut links[0], 1);
+    assert!(sent > 0);
+    let (_, kept) = receive(&mut links[1]);
+    links[1].leave(false);
+    links[0].forget(1);
+    let mut others: Vec<_> = (1..sent).map(|_| carry_part(&mut links)).collect();
+    assert_eq!(*kept.payload, [7; 5], "it is still read");
+    drop(kept);
+    others.push(carry_part(&mut links));
+    assert_eq!(others.len(), sent);
+}
+
+/// Sends a part from rank 0 to rank 2, which keeps it.
+fn carry_part(links: &mut [Link]) -> Payload {
+    assert_eq!(links[0].send_part(2, &part(0), &[7; 5]).unwrap(), 5);
+    receive(&mut links[2]).1.payload
 }
 
 pub(super) fn more_than_there_is_cannot_be_reserved(job: Job) {

@@ -1,5 +1,7 @@
 //! Why there is no block, and what to do about it.
 
+use std::collections::TryReserveError;
+
 use crate::layout::RETURNS;
 use crate::segment::SegmentError;
 
@@ -14,6 +16,22 @@ pub enum PoolError {
     Lent {
         /// The rank that holds them.
         borrower: usize,
+    },
+    /// A block comes back once from each reader, so a reader is named once.
+    #[error("rank {borrower} is named twice as a reader of one block: name each reader once")]
+    NamedTwice {
+        /// The reader.
+        borrower: usize,
+    },
+    /// The block is of another rank, or of another job: its own rank alone can lend it.
+    #[error(
+        "rank {rank} cannot lend a block of another pool, that of rank {owner}: copy the bytes into a block of its own"
+    )]
+    Foreign {
+        /// The rank that tried.
+        rank: usize,
+        /// The rank whose block it is.
+        owner: usize,
     },
     /// The pool may not grow further.
     #[error(
@@ -37,6 +55,11 @@ pub enum PoolError {
         /// Bytes asked for.
         wanted: usize,
     },
+    /// The process has no memory for the pool's records.
+    #[error(
+        "no memory to record another block ({0}): raise the limit on address space (ulimit -v) or drop received messages"
+    )]
+    Records(#[source] TryReserveError),
     /// The kernel has no memory.
     #[error(transparent)]
     Segment(#[from] SegmentError),

@@ -325,3 +325,22 @@ fn returns_of_the_dead_do_not_come_back_later() {
     assert_eq!((pool.lent(1), pool.reclaim(1)), (1, 1));
     drop(blocks);
 }
+
+/// It would come back once from a reader that is counted twice.
+#[test]
+fn a_reader_named_twice_is_refused_and_the_block_stays() {
+    let segment = segment(8 << 20);
+    let pool = Pool::new(&segment, 0, PoolSettings::default());
+    let block = pool.take(1).unwrap();
+    let number = block.descriptor().block;
+    for readers in [&[1, 1][..], &[1, 2, 3, 1], &[2, 1, 1]] {
+        let error = pool.lend(number, readers).unwrap_err();
+        assert!(
+            matches!(error, PoolError::NamedTwice { borrower: 1 }),
+            "{error}"
+        );
+    }
+    assert_eq!([1, 2, 3].map(|rank| pool.lent(rank)), [0; 3]);
+    drop(block);
+    assert_eq!(pool.take(1).unwrap().descriptor().block, number);
+}

@@ -7,10 +7,12 @@ use std::time::Duration;
 use memmap2::{MmapOptions, MmapRaw};
 use proptest::prelude::*;
 
-use super::{Port, RankState};
+use super::{Port, PortError, RankState};
 use crate::block::Descriptor;
-use crate::pool::PoolSettings;
-use crate::segment::{Segment, Shape};
+use crate::pool::{PoolError, PoolSettings};
+use crate::segment::{Segment, SegmentError, Shape};
+
+mod receiving;
 
 const RANKS: usize = 3;
 
@@ -115,12 +117,18 @@ fn apply(ports: &mut [Port], scribble: &MmapRaw, step: &Step) {
             let _ = Segment::attach(segment.descriptor().unwrap().try_clone_to_owned().unwrap());
         }
         Step::Scribble(word, garbage) => {
-            // SAFETY: the word lies in the mapping, before the arenas.
-            let place = unsafe { scribble.as_mut_ptr().cast::<u64>().add(word) };
-            // SAFETY: as above, aligned, and to this process the memory is atomics and cells. No other thread is about.
-            unsafe { place.write_volatile(garbage) };
+            write(scribble, word, garbage);
         }
     }
+}
+
+/// Writes garbage to a word before the arenas.
+fn write(scribble: &MmapRaw, word: usize, garbage: u64) {
+    assert!(word < words());
+    // SAFETY: the word lies in the mapping, before the arenas.
+    let place = unsafe { scribble.as_mut_ptr().cast::<u64>().add(word) };
+    // SAFETY: as above, aligned, and to this process the memory is atomics and cells. No other thread is about.
+    unsafe { place.write_volatile(garbage) };
 }
 
 proptest! {
@@ -155,6 +163,89 @@ fn a_rank_is_taken_once() {
         error.contains(&format!("process {}", std::process::id())),
         "{error}"
     );
+}
+
+#[test]
+fn chunks_that_cannot_be_are_refused_and_the_place_stays_vacant() {
+    let segment = Arc::new(
+        Segment::create(&Shape {
+            ranks: 1,
+            arena_bytes: 2 << 20,
+        })
+        .unwrap(),
+    );
+    let attach = |size| {
+        Port::attach(
+            Arc::clone(&segment),
+            0,
+            PoolSettings::new(size, 1 << 20, None),
+        )
+    };
+    for size in [0, 1, 32, 65, 48 << 10, usize::MAX, 1 << 63] {
+        let error = attach(size).unwrap_err();
+        assert!(
+            matches!(error, SegmentError::ChunkSize(found) if found == size),
+            "{error}"
+        );
+        assert!(error.to_string().contains("PHALANX_CHUNK_SIZE"), "{error}");
+    }
+    // More than the arena has is an error of its own, when a chunk is wanted.
+    let mut port = attach(1 << 62).unwrap();
+    assert!(matches!(
+        port.stage_chunk(1, &[1]),
+        Err(PoolError::Arena { .. })
+    ));
+}
+
+#[test]
+fn the_smallest_chunks_can_be_lent() {
+    let segment = Arc::new(
+        Segment::within_process(&Shape {
+            ranks: 2,
+            arena_bytes: 2 << 20,
+        })
+        .unwrap(),
+    );
+    let settings = PoolSettings::new(64, 256, None);
+    let mut ports = [0, 1].map(|rank| Port::attach(Arc::clone(&segment), rank, settings).unwrap());
+    for _ in 0..4 {
+        let descriptor = ports[0].stage_chunk(1, &[7; 100]).unwrap().unwrap();
+        assert_eq!(ports[1].borrow(0, descriptor).unwrap().len(), 64);
+    }
+}
+
+#[test]
+fn a_block_of_another_rank_cannot_be_lent_and_comes_back() {
+    let (mut ports, _, _) = job();
+    let mut block = ports[1].pool().take(100).unwrap();
+    block.fill(7);
+    let (block, error) = ports[0].lend(block, &[2]).unwrap_err();
+    assert!(
+        matches!(error, PoolError::Foreign { rank: 0, owner: 1 }),
+        "{error}"
+    );
+    assert_eq!((ports[0].pool().lent(2), &*block), (0, &[7; 100][..]));
+    // The same number of another job's rank 1 is as foreign.
+    let (mut others, _, _) = job();
+    let (block, _) = others[1].lend(block, &[2]).unwrap_err();
+    let descriptor = ports[1].lend(block, &[2]).unwrap();
+    assert_eq!(*ports[2].borrow(1, descriptor).unwrap(), [7; 100]);
+}
+
+#[test]
+fn a_rank_that_says_twice_that_it_leaves_departs_once() {
+    let (ports, _, _) = job();
+    let segment = ports[0].segment();
+    for (state, departures) in [
+        (RankState::Leaving, 1),
+        (RankState::Leaving, 1),
+        (RankState::Left, 2),
+        (RankState::Left, 2),
+        (RankState::Leaving, 2),
+    ] {
+        segment.depart(1, state);
+        assert_eq!(segment.departures(), departures, "after {state:?}");
+    }
 }
 
 /// A thread of a rank that wakes by its time-out must not leave another asleep whom no sender would wake.

@@ -16,6 +16,11 @@ pub enum SegmentError {
         "an arena of {0} bytes for each rank does not fit into the address space: lower memory.arena (PHALANX_ARENA)"
     )]
     Arena(u64),
+    /// Blocks of this size cannot be chunks.
+    #[error(
+        "chunks of {0} bytes cannot be: protocol.chunk_size (PHALANX_CHUNK_SIZE) must be a power of two, 64 or more"
+    )]
+    ChunkSize(usize),
     /// The kernel gave no anonymous file.
     #[error(
         "cannot create the shared segment ({0}): raise the limit on descriptors (ulimit -n) or file size (ulimit -f)"
@@ -95,6 +100,20 @@ pub enum SegmentError {
         bytes: usize,
         /// What the kernel said.
         source: io::Error,
+    },
+    /// More memory would go beyond the limit of a control group, at which the kernel kills.
+    #[error(
+        "no memory for {wanted} more bytes of the shared segment: the limit in {file} is {limit} bytes, of which {used} are used: raise the memory limit of the container or job, start fewer ranks, or lower PHALANX_POOL_LIMIT"
+    )]
+    MemoryLimit {
+        /// The file that holds the limit.
+        file: String,
+        /// The limit in bytes.
+        limit: u64,
+        /// Bytes used that cannot be given up.
+        used: u64,
+        /// Bytes asked for.
+        wanted: usize,
     },
     /// Two processes claim to be the same rank.
     #[error(

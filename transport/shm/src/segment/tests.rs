@@ -9,7 +9,8 @@ use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use proptest::prelude::*;
 
-use super::{PAGE, Segment, SegmentError, Shape};
+use super::{Segment, SegmentError, Shape};
+use crate::layout::{MAX_RANKS, PAGE};
 
 const SHAPE: Shape = Shape {
     ranks: 3,
@@ -134,7 +135,7 @@ fn descriptors_of_other_things_are_refused() {
 
 #[test]
 fn shapes_that_cannot_be_are_refused() {
-    for ranks in [0, super::MAX_RANKS + 1, usize::MAX] {
+    for ranks in [0, MAX_RANKS + 1, usize::MAX] {
         let error = Segment::create(&Shape {
             ranks,
             arena_bytes: 0,

@@ -78,6 +78,37 @@ pub(crate) fn address_space() {
     Segment::attach(small.descriptor().unwrap().try_clone_to_owned().unwrap()).unwrap();
 }
 
+/// A pool knows something of each block, in memory of the process.
+#[test]
+fn without_memory_for_records_there_is_an_error() {
+    passes_in_a_child("records");
+}
+
+pub(crate) fn records() {
+    let shape = Shape {
+        ranks: 1,
+        arena_bytes: 1 << 30,
+    };
+    let segment = Arc::new(Segment::within_process(&shape).unwrap());
+    let port = Port::attach(segment, 0, PoolSettings::default()).unwrap();
+    // Kept by forgetting them: a list of them would run out of memory first.
+    (0..1000).for_each(|_| std::mem::forget(port.pool().take(1).unwrap()));
+    let pages = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = pages.split(' ').next().unwrap().parse().unwrap();
+    limit(Resource::RLIMIT_AS, pages * 4096 + (4 << 20));
+    let error = loop {
+        match port.pool().take(1) {
+            Ok(block) => std::mem::forget(block),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(error, PoolError::Records(_)), "{error}");
+    assert!(error.to_string().contains("ulimit -v"), "{error}");
+    let taken = port.pool().taken();
+    assert!(port.pool().take(1).is_err());
+    assert_eq!(port.pool().taken(), taken, "a refusal takes nothing");
+}
+
 #[test]
 fn a_descriptor_that_is_closed_is_an_error() {
     let error = phalanx_shm::handoff::take(900_000)

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod limits;
+mod memory;
 mod traffic;
 
 #[path = "../../src/exercise.rs"]
@@ -34,6 +35,9 @@ fn child() {
         "files" => limits::files(),
         "file_size" => limits::file_size(),
         "address_space" => limits::address_space(),
+        "memory_limit" => memory::fill(),
+        "heap_limit" => memory::fill_heap(),
+        "records" => limits::records(),
         "small_dev_shm" => limits::small_dev_shm(),
         other => panic!("no role {other}"),
     }
@@ -56,7 +60,23 @@ impl Child {
 
     /// Starts `role` with `segment` inherited.
     fn with_segment(role: &str, segment: &Segment, argument: u64) -> Self {
+        Self::inheriting(Self::command(role), segment, argument)
+    }
+
+    /// As [`Self::with_segment`], with a variable that names the control group to join.
+    fn in_group(
+        role: &str,
+        segment: &Segment,
+        argument: u64,
+        variable: &str,
+        group: &std::path::Path,
+    ) -> Self {
         let mut command = Self::command(role);
+        command.env(variable, group);
+        Self::inheriting(command, segment, argument)
+    }
+
+    fn inheriting(mut command: Command, segment: &Segment, argument: u64) -> Self {
         let file = segment.descriptor().unwrap().try_clone_to_owned().unwrap();
         fcntl(&file, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         command.env(SEGMENT, file.as_raw_fd().to_string());

@@ -19,11 +19,11 @@ fn segment(ranks: usize) -> Arc<Segment> {
     Arc::new(Segment::create(&shape).unwrap())
 }
 
-fn attach(segment: &Arc<Segment>, rank: usize) -> Port {
+pub(crate) fn attach(segment: &Arc<Segment>, rank: usize) -> Port {
     Port::attach(Arc::clone(segment), rank, PoolSettings::default()).unwrap()
 }
 
-fn inherited_rank(rank: usize) -> Port {
+pub(crate) fn inherited_rank(rank: usize) -> Port {
     attach(&Arc::new(Segment::attach(inherited()).unwrap()), rank)
 }
 
