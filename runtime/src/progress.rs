@@ -14,7 +14,7 @@ use std::task::Waker;
 
 use crossbeam::utils::CachePadded;
 use phalanx_shm::{Biased, Guard};
-use phalanx_transport::{Buffer, Found, Link, Sleeper, Transport};
+use phalanx_transport::{Buffer, Found, Link, Sleeper};
 
 use crate::engine::{
     Arrival, Arrived, Completed, Departures, Engine, Glance, Lend, OpId, Outcome, Send, Sink,
@@ -355,7 +355,7 @@ impl Progress {
                 Err(error) => return (core, Err(error)),
                 Ok(departed) => self.alert(&core, departed),
             }
-            core = self.rest(core, step, &deadline);
+            core = self.rest(core, step, &mut lend, &deadline);
         }
     }
 
@@ -364,6 +364,7 @@ impl Progress {
         &'a self,
         mut core: Guard<'a, Core>,
         step: Step,
+        lend: &mut Lend<'_>,
         deadline: &Deadline,
     ) -> Guard<'a, Core> {
         if step == Step::Look {
@@ -385,7 +386,7 @@ impl Progress {
             let alarms = self.doze.alarms();
             core = core.outside(|| self.doze.wait(alarms, longest)).0;
             core.sleeping -= 1;
-        } else if core.link.prepare_sleep() && !core.departures.are_due(&core.link) {
+        } else if core.prepare_sleep(lend) {
             core.sleeping += 1;
             core.watched = true;
             core = core.outside(|| self.sleeper.sleep(longest)).0;

@@ -168,7 +168,7 @@ macro_rules! conformance {
                     a_rank_that_fails_is_told_from_one_that_left
                 }
                 sleep {
-                    mail_keeps_awake mail_wakes a_call_wakes a_departure_wakes a_death_wakes a_timeout_ends_sleep
+                    who_wants_room_is_woken_when_there_is_some mail_keeps_awake mail_wakes a_call_wakes a_departure_wakes a_death_wakes a_timeout_ends_sleep
                     a_sleeper_whose_neighbour_timed_out_is_woken
                     a_sleeper_whose_neighbour_looks_for_mail_is_woken no_wake_up_is_lost_between_two no_wake_up_is_lost_among_many
                 }

@@ -139,6 +139,10 @@ pub trait Transport {
     /// When a peer sent what cannot be.
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError>;
 
+    /// Asks, before [`Self::prepare_sleep`], that the sleep also end when a peer takes packets of this rank or gives its buffers back.
+    /// Whether there is room has to be looked at once more after the preparation.
+    fn want_room(&mut self);
+
     /// Gets ready to sleep; `false` when something arrived meanwhile. Arrivals, departures and [`Sleeper::wake`] from now on end the
     /// sleep or keep it from beginning; whatever else the caller waits for, departures too, it has to look at once more in between.
     fn prepare_sleep(&mut self) -> bool;
@@ -339,6 +343,10 @@ impl Transport for Link {
     #[inline]
     fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
         each_link!(self, link => link.poll())
+    }
+
+    fn want_room(&mut self) {
+        each_link!(self, link => link.want_room());
     }
 
     fn prepare_sleep(&mut self) -> bool {

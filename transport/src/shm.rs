@@ -230,6 +230,10 @@ impl Transport for Shm {
         Ok(Some((peer, self.unpack(peer, &words)?)))
     }
 
+    fn want_room(&mut self) {
+        self.port.want_room();
+    }
+
     fn prepare_sleep(&mut self) -> bool {
         self.port.prepare_sleep()
     }

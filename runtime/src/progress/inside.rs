@@ -96,6 +96,19 @@ impl Core {
         Ok(moved)
     }
 
+    /// Gets ready to sleep; `false` when there is something to be done first.
+    pub(super) fn prepare_sleep(&mut self, lend: &mut Lend<'_>) -> bool {
+        let wants_room = !self.engine.is_quiet();
+        if wants_room {
+            self.link.want_room();
+        }
+        if !self.link.prepare_sleep() || self.departures.are_due(&self.link) {
+            return false;
+        }
+        // Room that was made before anybody knew that it was wanted. An error shows again in the next turn.
+        !wants_room || matches!(self.engine.advance(&mut self.link, lend), Ok(false))
+    }
+
     /// Ends what waits for ranks that have departed, once all that they sent has been taken in.
     /// Says whether anybody has.
     #[cold]

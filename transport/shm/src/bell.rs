@@ -4,9 +4,13 @@
 //! `PENDING` after each publication. Going to sleep, a receiver stops watching all rings, so that every sender rings, and then raises
 //! `SLEEPING` in the same word that ringing changes: the sender's own read-modify-write tells it that someone must be woken.
 //!
-//! Two races are to be won, and loom explores both (`model.rs`):
+//! A sender that has no room sleeps as well. It says before that it *wants room*, and who takes its frames or returns its blocks rings
+//! it then.
+//!
+//! Three races are to be won, and loom explores them (`model.rs`):
 //! - *watched -> unwatched*: the sender publishes, then looks at `watched`; the receiver clears `watched`, then looks at the slot.
 //!   [`Barrier`] between each pair makes at least one of them see the other.
+//! - *no room -> wanting room*: the same with the roles swapped. The receiver publishes what it took, then looks at `wants_room`.
 //! - *ringing -> sleeping*: both change the gate, and one of the two changes comes second.
 
 use std::ops::Deref;
@@ -80,8 +84,33 @@ impl Control {
     /// Owner, after the announcement: sleeps until it is woken or `timeout` has passed. May return early.
     pub(crate) fn sleep(&self, timeout: Duration) {
         system::futex_wait(&self.bell.gate, SLEEPING, timeout);
+        self.have_room();
         // Whoever takes the flag away wakes everyone: another thread of this rank may sleep on it, and no sender would know.
         self.wake();
+    }
+}
+
+impl Control {
+    /// Owner, before it stops watching: who makes room from now on rings. Whether there is room has to be looked at once more.
+    pub(crate) fn want_room(&self) {
+        // Relaxed: the barrier of `stop_watching` orders it before that look.
+        self.wants_room.0.store(1, Ordering::Relaxed);
+    }
+
+    /// Owner: takes that back.
+    pub(crate) fn have_room(&self) {
+        // Relaxed: seen late, it costs a peer a ring.
+        self.wants_room.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Peer `me`, after it made room for the owner: rings if that waits for it.
+    #[inline]
+    pub(crate) fn offer_room(&self, me: usize, barrier: Barrier) {
+        barrier.light();
+        // Relaxed: the barrier before orders it after what made room.
+        if self.wants_room.0.load(Ordering::Relaxed) != 0 {
+            self.ring(me);
+        }
     }
 }
 

@@ -236,8 +236,16 @@ impl Lending {
         self.connect(owner)?;
         if let Some(returns) = self.returns[owner].get() {
             returns.give_back(block);
+            self.offer_room(owner);
         }
         Ok(())
+    }
+
+    /// Rings an owner that sleeps until its blocks come back.
+    #[inline]
+    fn offer_room(&self, owner: usize) {
+        let control = self.segment.control(owner);
+        control.offer_room(self.rank, self.segment.barrier());
     }
 
     /// Copies bytes that `owner` exposes at `offset` into `into`.
@@ -333,6 +341,7 @@ impl Drop for Borrowed {
     fn drop(&mut self) {
         if let Some(returns) = self.lending.returns[self.owner].get() {
             returns.give_back(self.block);
+            self.lending.offer_room(self.owner);
         }
     }
 }

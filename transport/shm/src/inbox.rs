@@ -80,6 +80,7 @@ impl Inbox {
             match take(&mut self.rings, hot, |frame| read(hot, frame)) {
                 Ok(Some(result)) => {
                     self.streak += 1;
+                    self.offer_room(hot);
                     return Ok(Some(result));
                 }
                 Ok(None) => {}
@@ -88,9 +89,24 @@ impl Inbox {
         }
         match self.poll_others()? {
             // The ring is the hot one now, and its frame is still there.
-            Some(peer) => take(&mut self.rings, peer, |frame| read(peer, frame))
-                .map_err(|source| self.set_aside(peer, source)),
+            Some(peer) => {
+                let taken = take(&mut self.rings, peer, |frame| read(peer, frame));
+                self.offer_room(peer);
+                taken.map_err(|source| self.set_aside(peer, source))
+            }
             None => Ok(None),
+        }
+    }
+
+    /// Rings a sender that sleeps for want of room, if the last frame taken gave it credit.
+    #[inline(always)]
+    fn offer_room(&self, sender: usize) {
+        if self.rings[sender]
+            .as_ref()
+            .is_some_and(Consumer::has_just_told)
+        {
+            let control = self.segment.control(sender);
+            control.offer_room(self.rank, self.segment.barrier());
         }
     }
 

@@ -29,6 +29,7 @@
 //! | | process id | 68 | u32 | owner |
 //! | | exit code or signal | 72 | u32 | the launcher |
 //! | | cache-line probe | 128 | u64 | the probing peer |
+//! | | wants room: sleeps until a peer makes some | 192 | u32 | owner |
 //! | | bells: bit per sender | 512 | 64 u64 | senders set, owner clears |
 //! | ring | consumed slots | 0 | u64 | receiver |
 //! | | watched | 64 | u32 | receiver |
@@ -96,7 +97,8 @@ pub(crate) struct Control {
     pub(crate) bell: Bell,
     pub(crate) status: Line<Status>,
     pub(crate) probe: Line<AtomicU64>,
-    pub(crate) _reserved: [Line<AtomicU64>; 5],
+    pub(crate) wants_room: Line<AtomicU32>,
+    pub(crate) _reserved: [Line<AtomicU64>; 4],
     pub(crate) rung: [AtomicU64; BELL_WORDS],
 }
 
@@ -151,6 +153,7 @@ const _: () = {
     assert!(std::mem::offset_of!(Header, cores) == 2 * LINE);
     assert!(size_of::<Control>() == 1024 && std::mem::offset_of!(Control, rung) == 512);
     assert!(std::mem::offset_of!(Control, probe) == 128);
+    assert!(std::mem::offset_of!(Control, wants_room) == 192);
     assert!(size_of::<RingPage>() == PAGE && size_of::<Slot>() == LINE);
     assert!(std::mem::offset_of!(RingPage, slots) == 2 * LINE);
     assert!(size_of::<ReturnPage>() == PAGE);

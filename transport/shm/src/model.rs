@@ -42,6 +42,7 @@ fn control_page() -> Arc<Control> {
         bell: Bell::default(),
         status: Line(Status::default()),
         probe: Line(AtomicU64::new(0)),
+        wants_room: Line(AtomicU32::new(0)),
         _reserved: std::array::from_fn(|_| Line(AtomicU64::new(0))),
         rung: std::array::from_fn::<_, BELL_WORDS, _>(|_| AtomicU64::new(0)),
     })
@@ -255,6 +256,57 @@ fn no_wake_up_is_lost() {
 #[should_panic(expected = "deadlock")]
 fn without_a_barrier_a_wake_up_is_lost() {
     loom::model(|| sleep_between_frames(Barrier::Asymmetric, 1));
+}
+
+/// A sender of one frame more than the ring has slots, which sleeps for want of room, and a receiver that takes them and goes.
+fn sleep_for_want_of_room(barrier: Barrier) {
+    let (control, page) = (control_page(), ring_page());
+    let receiver = {
+        let (control, page) = (control.clone(), page.clone());
+        thread::spawn(move || {
+            let mut ring = Consumer::new(page);
+            let mut received = 0;
+            // The last frame is nobody's business here.
+            while received < SLOTS as u64 {
+                if let Some(words) = ring.try_pop().expect("an intact ring") {
+                    assert_eq!(words, frame(received));
+                    received += 1;
+                    if ring.has_just_told() {
+                        control.offer_room(0, barrier);
+                    }
+                } else {
+                    thread::yield_now();
+                }
+            }
+        })
+    };
+    let mut ring = Producer::new(page);
+    for number in 0..=SLOTS as u64 {
+        while !ring.try_push(&frame(number)).expect("an intact ring") {
+            control.want_room();
+            let watched = std::iter::empty::<&Consumer<Arc<RingPage>>>();
+            assert!(bell::stop_watching(watched, barrier));
+            let announced = control.announce_sleep();
+            if announced && !ring.has_room().expect("an intact ring") {
+                control.sleep(Duration::MAX);
+            } else {
+                control.take_rings(1, |_| ());
+                thread::yield_now();
+            }
+        }
+    }
+    receiver.join().expect("the receiver ends well");
+}
+
+#[test]
+fn no_room_is_made_unheard() {
+    loom::model(|| sleep_for_want_of_room(Barrier::Symmetric));
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_a_barrier_room_is_made_unheard() {
+    loom::model(|| sleep_for_want_of_room(Barrier::Asymmetric));
 }
 
 /// Both change the gate, and one of them comes second.

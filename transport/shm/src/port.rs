@@ -351,9 +351,19 @@ impl Port {
         self.segment.depart(self.rank, state);
     }
 
+    /// Asks, before [`Self::prepare_sleep`], to be woken also when a peer takes frames or returns blocks. Over with the sleep. Whether
+    /// there is room has to be looked at once more after the preparation.
+    pub fn want_room(&mut self) {
+        self.segment.control(self.rank).want_room();
+    }
+
     /// Gets ready to sleep; `false` when something arrived meanwhile. Then [`Sleeper::sleep`] may be called, without this port.
     pub fn prepare_sleep(&mut self) -> bool {
-        self.inbox.prepare_sleep()
+        let ready = self.inbox.prepare_sleep();
+        if !ready {
+            self.segment.control(self.rank).have_room();
+        }
+        ready
     }
 
     /// The handle to sleep and wake with.

@@ -186,6 +186,12 @@ impl<P: Deref<Target = RingPage>> Consumer<P> {
         &self.page
     }
 
+    /// Whether the last frame taken was one at which the sender was told of its credit.
+    #[inline(always)]
+    pub(crate) fn has_just_told(&self) -> bool {
+        self.taken == self.told
+    }
+
     /// Whether a frame waits. May say so of a corrupted slot, which [`Self::try_take`] then reports.
     pub(crate) fn is_ready(&self) -> bool {
         self.page.slots[self.cursor.slot].word.load(OBSERVE) & LAP

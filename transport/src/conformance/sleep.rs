@@ -42,6 +42,39 @@ fn await_asleep(link: &mut Link, sleeper: &Sleeper) -> (usize, Packet) {
     }
 }
 
+pub(super) fn who_wants_room_is_woken_when_there_is_some(job: Job) {
+    bounded(move || {
+        for _ in 0..50 {
+            let mut links = job(2);
+            let mut receiver = links.remove(1);
+            let mut sender = links.remove(0);
+            let count = (0..)
+                .take_while(|&number| sender.send(1, &numbered(number), &[]).unwrap())
+                .count();
+            let taker = thread::spawn(move || {
+                for number in 0..count {
+                    let header = await_packet(&mut receiver).1.header;
+                    assert_eq!(header, numbered(number as i32));
+                }
+                receiver
+            });
+            let sleeper = sender.sleeper();
+            loop {
+                sender.want_room();
+                let ready = sender.prepare_sleep();
+                if sender.send(1, &numbered(-1), &[]).unwrap() {
+                    break;
+                }
+                if ready {
+                    sleeper.sleep(Duration::MAX);
+                }
+            }
+            let mut receiver = taker.join().unwrap();
+            assert_eq!(await_packet(&mut receiver).1.header, numbered(-1));
+        }
+    });
+}
+
 pub(super) fn mail_keeps_awake(job: Job) {
     let mut links = job(12);
     for sender in 1..12 {

@@ -71,7 +71,13 @@ impl Job {
 
     pub(super) fn poll(&self, rank: usize) -> Result<Option<(usize, Packet)>, LinkError> {
         self.alive(rank)?;
-        Ok(self.mailbox(rank).poll())
+        let Some((sender, packet, was_full)) = self.mailbox(rank).poll() else {
+            return Ok(None);
+        };
+        if was_full {
+            self.mailbox(sender).wake();
+        }
+        Ok(Some((sender, packet)))
     }
 
     pub(super) fn prepare_sleep(&self, rank: usize) -> bool {

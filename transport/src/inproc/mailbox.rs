@@ -88,8 +88,8 @@ impl Mailbox {
         self.ring(&mut mail);
     }
 
-    /// The next packet that is due, with its sender.
-    pub(super) fn poll(&self) -> Option<(usize, Packet)> {
+    /// The next packet that is due, with its sender, and whether there was no room for another one.
+    pub(super) fn poll(&self) -> Option<(usize, Packet, bool)> {
         let mut mail = self.mail.lock();
         mail.polls += 1;
         let polls = mail.polls;
@@ -98,10 +98,11 @@ impl Mailbox {
             return None;
         }
         let (sender, packet) = entry.remove();
-        if let Some(pair) = mail.pairs.get_mut(&sender) {
+        let was_full = mail.pairs.get_mut(&sender).is_some_and(|pair| {
             pair.waiting -= 1;
-        }
-        Some((sender, packet))
+            pair.waiting + 1 == self.settings.capacity.max(1)
+        });
+        Some((sender, packet, was_full))
     }
 
     /// Announces sleep; `false`, and no announcement, when something waits. That it is not due yet is no reason to sleep: only
