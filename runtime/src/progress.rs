@@ -9,6 +9,7 @@
 mod inside;
 mod limit;
 
+use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
@@ -18,7 +19,7 @@ use phalanx_transport::{Buffer, Found, Link, Sleeper};
 
 use crate::engine::{
     Arrival, Arrived, Completed, Departures, Engine, Glance, Lend, OpId, Outcome, Send, Sink,
-    Source, Wanted,
+    Source, Tried, Wanted,
 };
 use crate::error::{Error, Result};
 use crate::wait::{Backoff, Patience, Step};
@@ -80,11 +81,32 @@ impl Progress {
     pub(crate) fn send(&self, send: &Send, bytes: &[u8], limit: Limit<'_>) -> Result<()> {
         let mut core = self.lock();
         let Core { link, engine, .. } = &mut *core;
-        match engine.try_eager(link, send, bytes) {
-            Ok(true) => Ok(()),
-            Ok(false) => self.send_slowly(core, send, bytes, limit),
-            Err(error) => Err(error),
+        match engine.try_eager(link, send, bytes)? {
+            Tried::Sent => Ok(()),
+            Tried::NoRoom => self.send_when_room(core, send, bytes, limit),
+            Tried::Refused => self.send_slowly(core, send, bytes, limit),
         }
+    }
+
+    /// A receiver that keeps up makes room in less time than an operation takes to set up.
+    #[cold]
+    fn send_when_room(
+        &self,
+        mut core: Guard<'_, Core>,
+        send: &Send,
+        bytes: &[u8],
+        limit: Limit<'_>,
+    ) -> Result<()> {
+        for _ in 0..LOOKS_FOR_ROOM {
+            spin_loop();
+            let Core { link, engine, .. } = &mut *core;
+            match engine.try_eager(link, send, bytes)? {
+                Tried::Sent => return Ok(()),
+                Tried::NoRoom => {}
+                Tried::Refused => break,
+            }
+        }
+        self.send_slowly(core, send, bytes, limit)
     }
 
     #[cold]
@@ -450,6 +472,9 @@ impl Progress {
         }
     }
 }
+
+/// Looks for room in a full ring, a few microseconds together, before a send becomes an operation.
+const LOOKS_FOR_ROOM: u32 = 64;
 
 /// Packets for others that a receive takes in before it lets other threads in and looks at the clock.
 const PACKETS_PER_LOOK: usize = 64;

@@ -46,7 +46,7 @@ use receive::Kept;
 pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
 pub(crate) use select::select;
 pub use select::{Memory, Protocol};
-pub(crate) use send::Send;
+pub(crate) use send::{Send, Tried};
 
 /// What a glance at a frame came to.
 #[derive(Clone, Copy, Debug)]

@@ -23,6 +23,16 @@ pub(crate) struct Send {
     pub(crate) name: fn() -> String,
 }
 
+/// What became of a send on the fast path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tried {
+    Sent,
+    /// The link has no room right now.
+    NoRoom,
+    /// It is [`Engine::submit`]'s.
+    Refused,
+}
+
 /// What became of the send at the head of a queue.
 enum Step {
     /// Out: the next one may follow.
@@ -32,9 +42,14 @@ enum Step {
 }
 
 impl Engine {
-    /// Sends a message right now, if nothing stands in its way; the fast path. `false` leaves everything to [`Self::submit`].
+    /// Sends a message right now, if nothing stands in its way; the fast path.
     #[inline]
-    pub(crate) fn try_eager(&mut self, link: &mut Link, send: &Send, bytes: &[u8]) -> Result<bool> {
+    pub(crate) fn try_eager(
+        &mut self,
+        link: &mut Link,
+        send: &Send,
+        bytes: &[u8],
+    ) -> Result<Tried> {
         let cost = cost(bytes.len());
         let peer = self.peers.get(send.peer);
         if bytes.len() > self.limits.eager
@@ -42,17 +57,18 @@ impl Engine {
             || !peer.is_clear(send.envelope.layout(), cost)
             || bytes.len() >= self.limits.pull && link.expose(bytes).is_some()
         {
-            return Ok(false);
+            return Ok(Tried::Refused);
         }
         let sent = if bytes.len() <= self.capabilities.inline {
             link.send_small(send.peer, send.envelope, bytes)?
         } else {
             link.send(send.peer, &Header::Eager(send.envelope), bytes)?
         };
-        if sent {
-            peer.count_sent(cost);
+        if !sent {
+            return Ok(Tried::NoRoom);
         }
-        Ok(sent)
+        peer.count_sent(cost);
+        Ok(Tried::Sent)
     }
 
     /// As [`Self::try_eager`], for a buffer of the link, which comes back if it could not go.

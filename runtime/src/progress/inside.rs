@@ -3,7 +3,7 @@
 use phalanx_transport::{Buffer, Found, Link, Transport};
 
 use crate::engine::{
-    Arrival, Completed, Departures, Engine, Lend, OpId, Send, Sink, Source, Wanted,
+    Arrival, Completed, Departures, Engine, Lend, OpId, Send, Sink, Source, Tried, Wanted,
 };
 use crate::error::{Error, Result};
 use crate::matching::Turn;
@@ -40,7 +40,8 @@ impl Core {
     }
 
     pub(crate) fn try_eager(&mut self, send: &Send, bytes: &[u8]) -> Result<bool> {
-        self.engine.try_eager(&mut self.link, send, bytes)
+        let tried = self.engine.try_eager(&mut self.link, send, bytes)?;
+        Ok(tried == Tried::Sent)
     }
 
     pub(crate) fn submit(

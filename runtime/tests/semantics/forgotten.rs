@@ -5,7 +5,7 @@ use std::sync::Barrier;
 
 use phalanx_runtime::config::Config;
 use phalanx_runtime::{ANY_TAG, World};
-use phalanx_runtime::{Error, Result};
+use phalanx_runtime::Result;
 
 use crate::harness::{content, run, tiny};
 
@@ -176,6 +176,7 @@ fn messages_outlive_the_world_they_came_from() {
         let error = communicator
             .send(peer, 0, &vec![0_u8; 100_000][..])
             .unwrap_err();
-        assert!(matches!(error, Error::PeerLeft { .. }), "{error}");
+        let said = format!("rank {} has left its job", communicator.rank());
+        assert!(error.to_string().starts_with(&said), "{error}");
     }
 }
