@@ -8,6 +8,7 @@
 
 mod inside;
 mod limit;
+mod receive;
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,12 +16,9 @@ use std::task::Waker;
 
 use crossbeam::utils::CachePadded;
 use phalanx_shm::{Biased, Guard};
-use phalanx_transport::{Buffer, Found, Link, Sleeper};
+use phalanx_transport::{Buffer, Link, Sleeper};
 
-use crate::engine::{
-    Arrival, Arrived, Completed, Departures, Engine, Glance, Lend, OpId, Outcome, Send, Sink,
-    Source, Tried, Wanted,
-};
+use crate::engine::{Departures, Engine, Lend, OpId, Outcome, Send, Source, Tried};
 use crate::error::{Error, Result};
 use crate::wait::{Backoff, Patience, Step};
 
@@ -143,155 +141,6 @@ impl Progress {
             .submit(send, len, Source::Buffer(buffer))
             .map_err(|(_, error)| error)?;
         self.complete(core, id, Lend::nothing(), limit).map(|_| ())
-    }
-
-    /// Receives one message into `buffer`.
-    #[inline]
-    pub(crate) fn receive_into(
-        &self,
-        wanted: &Wanted,
-        buffer: &mut [u8],
-        limit: Limit<'_>,
-    ) -> Result<Landed> {
-        let mut core = self.lock();
-        let mut arrival = None;
-        match self.look(&mut core, wanted, Some(&mut *buffer), &mut arrival) {
-            Ok(Some(landed)) => {
-                self.leave(core);
-                Ok(landed)
-            }
-            Ok(None) => {
-                if let Some(Arrival {
-                    from,
-                    envelope,
-                    content: Arrived::Bytes(payload),
-                }) = &arrival
-                {
-                    buffer[..payload.len()].copy_from_slice(payload);
-                    self.leave(core);
-                    let (from, tag, len) = (*from, envelope.tag(), payload.len());
-                    return Ok(Landed { from, tag, len });
-                }
-                self.receive_slowly(core, wanted, arrival, Some(buffer), limit)
-                    .map(|completed| completed.landed())
-            }
-            Err(error) => {
-                self.leave(core);
-                Err(error)
-            }
-        }
-    }
-
-    /// Receives one message, whose bytes come with what is returned.
-    #[inline]
-    pub(crate) fn receive(&self, wanted: &Wanted, limit: Limit<'_>) -> Result<Completed> {
-        let mut core = self.lock();
-        let mut arrival = None;
-        if let Err(error) = self.look(&mut core, wanted, None, &mut arrival) {
-            self.leave(core);
-            return Err(error);
-        }
-        if let Some(Arrival {
-            from,
-            envelope,
-            content: Arrived::Bytes(payload),
-        }) = arrival
-        {
-            self.leave(core);
-            return Ok(Completed {
-                from,
-                tag: envelope.tag(),
-                len: payload.len(),
-                payload: Some(payload),
-            });
-        }
-        self.receive_slowly(core, wanted, arrival, None, limit)
-    }
-
-    /// The first phase of a receive: takes the message if it is here or comes while we look, into `buffer` or as `arrival`. The receive
-    /// is the newest there is, so it needs no entry in the queue as long as no other thread is let in.
-    ///
-    /// What comes out in the common case is small and comes out in registers: large values handed on through memory make the
-    /// processor wait for stores of its own, and those for lines that the peer has.
-    #[inline]
-    fn look(
-        &self,
-        core: &mut Core,
-        wanted: &Wanted,
-        mut buffer: Option<&mut [u8]>,
-        arrival: &mut Option<Arrival>,
-    ) -> Result<Option<Landed>> {
-        let Core { link, engine, .. } = core;
-        *arrival = engine.claim(wanted)?;
-        if arrival.is_some() || !engine.is_quiet() {
-            return Ok(None);
-        }
-        let mut backoff = Backoff::new();
-        let mut others = 0;
-        loop {
-            let mut packet = None;
-            let mut words = [0; 8];
-            let glanced = link.poll_with(|from, found| match found {
-                Found::Frame(frame) => (
-                    from,
-                    engine.glance(from, frame, wanted, buffer.as_deref_mut(), &mut words),
-                ),
-                Found::Packet(found) => {
-                    packet = Some(found);
-                    (from, Glance::Other)
-                }
-            })?;
-            let from = match glanced {
-                Some((from, Glance::Received { tag, len })) => {
-                    return Ok(Some(Landed { from, tag, len }));
-                }
-                Some((from, Glance::Block { tag })) => {
-                    return engine
-                        .land_block(link, from, &words, buffer)
-                        .map(|len| Some(Landed { from, tag, len }));
-                }
-                Some((from, Glance::Other)) => from,
-                None if self.somebody_knocks() || !backoff.looks_on(&self.patience) => {
-                    return Ok(None);
-                }
-                None => continue,
-            };
-            let packet = packet.map_or_else(|| link.unpack(from, &words), Ok)?;
-            *arrival = engine.handle(link, from, packet, Some(wanted))?;
-            others += 1;
-            if arrival.is_some() || !engine.is_quiet() || others == PACKETS_PER_LOOK {
-                return Ok(None);
-            }
-        }
-    }
-
-    #[cold]
-    fn receive_slowly(
-        &self,
-        mut core: Guard<'_, Core>,
-        wanted: &Wanted,
-        arrival: Option<Arrival>,
-        mut buffer: Option<&mut [u8]>,
-        limit: Limit<'_>,
-    ) -> Result<Completed> {
-        let sink = if buffer.is_some() {
-            Sink::Caller
-        } else {
-            Sink::Payload
-        };
-        let Core { link, engine, .. } = &mut *core;
-        let id = match arrival {
-            Some(arrival) => engine.begin(link, arrival, wanted, sink),
-            None => engine.post(link, wanted, sink),
-        };
-        let lend = Lend {
-            read: None,
-            write: buffer.as_deref_mut().map(|buffer| (id, buffer)),
-        };
-        match self.complete(core, id, lend, limit)? {
-            Outcome::Received(completed) => Ok(completed.settle(buffer)),
-            Outcome::Sent(_) => Err(Error::Cancelled),
-        }
     }
 
     /// Waits until the operation has finished and takes what came of it; gives it up when its time is over.
@@ -475,9 +324,6 @@ impl Progress {
 
 /// Looks for room in a full ring, a few microseconds together, before a send becomes an operation.
 const LOOKS_FOR_ROOM: u32 = 64;
-
-/// Packets for others that a receive takes in before it lets other threads in and looks at the clock.
-const PACKETS_PER_LOOK: usize = 64;
 
 /// Turns after which a wait looks at the clock and at who departed, even if something moves all the time.
 const TURNS_PER_CHECK: u32 = 64;

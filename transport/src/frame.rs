@@ -222,8 +222,8 @@ pub fn inline_head(envelope: Envelope, len: usize) -> (u64, u64) {
     (word, envelope.matching)
 }
 
-/// What a whole message matches by, and where its bytes are; none for a frame of another kind. The common case of [`decode`], for a
-/// receiver that waits for just this.
+/// What a message matches by, and where its bytes are, if the receiver can take all of them at once; none for other frames. The common
+/// case of [`decode`], for a receiver that waits for just this.
 #[must_use]
 #[inline(always)]
 pub fn message_in(frame: &InSlot<'_>) -> Option<(Envelope, InFrame)> {
@@ -244,6 +244,13 @@ pub fn message_in(frame: &InSlot<'_>) -> Option<(Envelope, InFrame)> {
                 InFrame::Block(usize::try_from(place[1]).unwrap_or(usize::MAX)),
             ))
         }
+        REQUEST => {
+            let mut fields = [0_u64; 3];
+            frame.copy_to(bytemuck::cast_slice_mut(&mut fields));
+            let [_, len, exposed] = fields;
+            let len = usize::try_from(len).unwrap_or(usize::MAX);
+            (exposed != 0).then_some((envelope, InFrame::Exposed(len)))
+        }
         _ => None,
     }
 }
@@ -256,13 +263,23 @@ pub enum InFrame {
     Inline(usize),
     /// So many, in a block of the sender.
     Block(usize),
+    /// So many, where the sender has exposed them.
+    Exposed(usize),
 }
 
-/// The block of a frame that [`message_in`] found to have one.
+/// The block of a whole message; none for a frame of another kind.
 #[must_use]
 #[inline]
-pub fn block_of(words: &Words) -> Descriptor {
-    descriptor_at(words, 2)
+pub fn message_block(words: &Words) -> Option<Descriptor> {
+    let [_, _, kind, ..] = words[0].to_le_bytes();
+    (kind == EAGER_BLOCK).then(|| descriptor_at(words, 2))
+}
+
+/// The sender's operation, length and place of a request that [`message_in`] found to be of an exposed message.
+#[must_use]
+#[inline]
+pub fn exposed_in(words: &Words) -> (u64, u64, u64) {
+    (words[2], words[3], words[4])
 }
 
 /// Receive, position and block of a chunk; none for a frame of another kind. As [`message_in`], for a receiver of a large message.

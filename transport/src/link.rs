@@ -239,6 +239,18 @@ impl Link {
         }
     }
 
+    /// The bytes of a block that `peer` sent, read where they are as long as that does not starve their owner.
+    ///
+    /// # Errors
+    /// As [`Self::copy_out`].
+    #[inline]
+    pub fn payload_of(&mut self, peer: usize, block: Descriptor) -> Result<Payload, LinkError> {
+        match self {
+            Self::Shm(shm) => shm.payload_of(peer, block),
+            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
+        }
+    }
+
     /// Where `bytes` lie in memory that peers can read, if they do.
     #[must_use]
     #[inline]

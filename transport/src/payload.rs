@@ -7,7 +7,7 @@ pub(crate) mod permit;
 
 use std::ops::{Deref, DerefMut};
 
-use phalanx_shm::{BlockMut, Borrowed, Words};
+use phalanx_shm::{BlockMut, Borrowed, InSlot, Words};
 
 use permit::Permit;
 
@@ -31,6 +31,19 @@ impl Payload {
     #[must_use]
     pub fn copy_of(bytes: &[u8]) -> Self {
         Inline::new(bytes).map_or_else(|| Self::Heap(AlignedBytes::copy_of(bytes)), Self::Inline)
+    }
+
+    /// The first `len` bytes of a frame's body.
+    ///
+    /// # Panics
+    /// When they are more than [`Inline::CAPACITY`].
+    #[must_use]
+    #[inline]
+    pub fn in_frame(frame: &InSlot<'_>, len: usize) -> Self {
+        assert!(len <= Inline::CAPACITY, "{len} bytes in a frame");
+        let [_, _, words @ ..] = frame.words();
+        let len = len as u8;
+        Self::Inline(Inline { words, len })
     }
 }
 

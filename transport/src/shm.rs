@@ -99,7 +99,12 @@ impl Shm {
     }
 
     /// The bytes of a block, read where they are as long as that does not starve their owner.
-    fn payload_of(&mut self, peer: usize, block: Descriptor) -> Result<Payload, LinkError> {
+    #[inline]
+    pub(crate) fn payload_of(
+        &mut self,
+        peer: usize,
+        block: Descriptor,
+    ) -> Result<Payload, LinkError> {
         if self.port.holds_many(peer)
             && let Some(mut copy) = usize::try_from(block.len)
                 .ok()

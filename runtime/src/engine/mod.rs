@@ -20,6 +20,7 @@
 //! Bytes that a blocked caller owns are touched only while that caller lends them ([`Lend`]): the engine keeps no borrow.
 
 mod depart;
+mod landing;
 mod operation;
 mod peers;
 mod receive;
@@ -30,8 +31,7 @@ mod stream;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use phalanx_shm::{InSlot, Words};
-use phalanx_transport::{Capabilities, Envelope, Header, InFrame, Link, Packet, Payload, frame};
+use phalanx_transport::{Capabilities, Header, Link, Packet, Payload};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
@@ -39,6 +39,7 @@ use crate::group::Members;
 use crate::matching::{Posted, Unexpected};
 
 pub(crate) use depart::Departures;
+pub(crate) use landing::{Glance, IntoBuffer, Landing};
 pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
 use operation::{Operations, Slot};
 use peers::Peers;
@@ -47,17 +48,6 @@ pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
 pub(crate) use select::select;
 pub use select::{Memory, Protocol};
 pub(crate) use send::{Send, Tried};
-
-/// What a glance at a frame came to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Glance {
-    /// The message, which is in the caller's buffer now.
-    Received { tag: i32, len: usize },
-    /// The message, which is to be copied from its block.
-    Block { tag: i32 },
-    /// Something to be dealt with in the ordinary way.
-    Other,
-}
 
 /// Thresholds of the protocols, in bytes.
 #[derive(Clone, Copy, Debug)]
@@ -128,65 +118,6 @@ impl Engine {
     /// Whether everything that this rank sent is out of its hands.
     pub(crate) fn has_sent_all(&self) -> bool {
         self.is_quiet() && !self.operations.any_send()
-    }
-
-    /// Looks at a frame for a caller that is waiting: takes a message that is just what it wants, and that no posted receive claims
-    /// before it, into `buffer`. Of everything else a copy goes to `words`.
-    #[inline(always)]
-    pub(crate) fn glance(
-        &mut self,
-        from: usize,
-        frame: &InSlot<'_>,
-        wanted: &Wanted,
-        buffer: Option<&mut [u8]>,
-        words: &mut Words,
-    ) -> Glance {
-        if let Some(buffer) = buffer
-            && let Some((envelope, place)) = frame::message_in(frame)
-        {
-            let tag = envelope.tag();
-            match place {
-                InFrame::Inline(len) if self.is_wanted(from, envelope, len, wanted) => {
-                    frame.copy_to(&mut buffer[..len]);
-                    self.peers.take(from, peers::cost(len));
-                    return Glance::Received { tag, len };
-                }
-                InFrame::Block(len) if self.is_wanted(from, envelope, len, wanted) => {
-                    *words = frame.words();
-                    return Glance::Block { tag };
-                }
-                _ => {}
-            }
-        }
-        *words = frame.words();
-        Glance::Other
-    }
-
-    /// Copies the message that [`Self::glance`] found in a block; returns its length.
-    pub(crate) fn land_block(
-        &mut self,
-        link: &mut Link,
-        from: usize,
-        words: &Words,
-        buffer: Option<&mut [u8]>,
-    ) -> Result<usize> {
-        let len = match buffer {
-            Some(buffer) => link.copy_out(from, frame::block_of(words), buffer)?,
-            None => 0,
-        };
-        self.peers.take(from, peers::cost(len));
-        Ok(len)
-    }
-
-    #[inline]
-    fn is_wanted(&self, from: usize, envelope: Envelope, len: usize, wanted: &Wanted) -> bool {
-        let Expected {
-            layout, capacity, ..
-        } = wanted.expected;
-        self.posted.is_empty()
-            && wanted.pattern.fits(receive::address(from, envelope))
-            && envelope.layout() == layout
-            && len <= capacity
     }
 
     /// Takes one packet in. A message that no posted receive claims goes to `wanted`, the receive of the caller who is waiting right

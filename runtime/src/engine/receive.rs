@@ -144,16 +144,7 @@ impl Kept {
 
 impl Engine {
     /// Takes the first waiting message that fits. One of the wrong type or size stays where it is.
-    #[inline]
     pub(crate) fn claim(&mut self, wanted: &Wanted) -> Result<Option<Arrival>> {
-        if self.unexpected.is_empty() {
-            Ok(None)
-        } else {
-            self.claim_kept(wanted)
-        }
-    }
-
-    fn claim_kept(&mut self, wanted: &Wanted) -> Result<Option<Arrival>> {
         let Some((address, kept)) = self.unexpected.peek(&wanted.pattern) else {
             return Ok(None);
         };
@@ -172,6 +163,12 @@ impl Engine {
             self.count_taken(arrival);
         }
         Ok(arrival)
+    }
+
+    /// Whether a message waits that no receive has taken.
+    #[inline]
+    pub(crate) fn keeps_any(&self) -> bool {
+        !self.unexpected.is_empty()
     }
 
     /// Source, tag and bytes of the first waiting message that fits; it stays.

@@ -3,9 +3,9 @@
 use std::mem::forget;
 use std::sync::Barrier;
 
+use phalanx_runtime::Result;
 use phalanx_runtime::config::Config;
 use phalanx_runtime::{ANY_TAG, World};
-use phalanx_runtime::Result;
 
 use crate::harness::{content, run, tiny};
 
