@@ -123,13 +123,19 @@ impl Backoff {
         self.looks += 1;
         spin_loop();
         // Reading the clock costs as much as several looks.
-        !self.looks.is_multiple_of(LOOKS_PER_CLOCK) || self.time_is_left(patience)
+        let is_due = self.looks == FIRST_LOOKS || self.looks.is_multiple_of(LOOKS_PER_CLOCK);
+        !is_due || self.time_is_left(patience)
     }
 
     #[cold]
     fn time_is_left(&mut self, patience: &Patience) -> bool {
+        let spin = patience.spin();
+        if spin <= CROWDED_SPIN {
+            // The first looks took about that long.
+            return false;
+        }
         let now = Instant::now();
-        now - *self.since.get_or_insert(now) < patience.spin()
+        now - *self.since.get_or_insert(now) < spin
     }
 
     pub(crate) fn next(&mut self, patience: &Patience) -> Step {
@@ -148,7 +154,9 @@ impl Backoff {
 const DEDICATED_SPIN: Duration = Duration::from_micros(50);
 const CROWDED_SPIN: Duration = Duration::from_nanos(300);
 const YIELDS: u32 = 50;
-const LOOKS_PER_CLOCK: u32 = 8;
+/// Looks before it is asked for the first time how long to look.
+const FIRST_LOOKS: u32 = 4;
+const LOOKS_PER_CLOCK: u32 = 32;
 
 #[cfg(test)]
 mod tests {
