@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use phalanx_shm::watcher::Watcher;
 
 use crate::course::{Course, Death, Orders};
 use crate::input::Pump;
@@ -26,6 +27,8 @@ use crate::spawn::{Pipes, Process, raise_descriptor_limit};
 pub(crate) struct Supervisor {
     segment: NodeSegment,
     ranks: Vec<Process>,
+    /// After the ranks, which are ended first.
+    _watcher: Watcher,
     stdout: Stream,
     stderr: Stream,
     stdin: Option<Pump>,
@@ -53,16 +56,24 @@ impl Supervisor {
     pub(crate) fn start(job: Job) -> Result<Self, LaunchError> {
         let size = job.plan.size();
         raise_descriptor_limit(size)?;
+        // First, for it is a copy of this process and would keep the memory of the segment as long as itself.
+        let watcher = Watcher::start(size).map_err(LaunchError::system("start its watcher"))?;
         let segment = NodeSegment::create(size, job.arena_bytes)?;
         let started = Instant::now();
         let mut ranks = Vec::with_capacity(size);
         let mut pipes = Vec::with_capacity(size);
         for rank in 0..size {
-            let (process, ends) = Process::start(&job.plan, rank, segment.descriptor(), job.input)?;
+            let (process, ends) = Process::start(
+                &job.plan,
+                rank,
+                segment.descriptor(),
+                job.input,
+                watcher.line(),
+            )?;
             ranks.push(process);
             pipes.push(ends);
         }
-        Self::watch(job, segment, ranks, pipes, started)
+        Self::watch(job, segment, ranks, watcher, pipes, started)
             .map_err(LaunchError::system("watch the ranks"))
     }
 
@@ -70,6 +81,7 @@ impl Supervisor {
         job: Job,
         segment: NodeSegment,
         ranks: Vec<Process>,
+        watcher: Watcher,
         mut pipes: Vec<Pipes>,
         started: Instant,
     ) -> io::Result<Self> {
@@ -86,6 +98,7 @@ impl Supervisor {
         Ok(Self {
             segment,
             ranks,
+            _watcher: watcher,
             stdout: Stream::new(outs, sink(job.output, size, io::stdout().as_fd())?, limit)?,
             stderr: Stream::new(errs, sink(job.output, size, io::stderr().as_fd())?, limit)?,
             stdin: stdin.transpose()?,
