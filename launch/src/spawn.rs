@@ -13,7 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use phalanx_shm::handoff::{self, Handoff};
-use phalanx_shm::watcher::Line;
+use phalanx_shm::watcher;
 use phalanx_wireup::{Place, SegmentSource};
 
 use crate::group;
@@ -26,7 +26,7 @@ use crate::plan::Plan;
 pub(crate) struct Process {
     child: Child,
     death: OwnedFd,
-    watched: Line,
+    watched: watcher::Place,
     exit: Option<Exit>,
 }
 
@@ -39,13 +39,13 @@ pub(crate) struct Pipes {
 }
 
 impl Process {
-    /// Starts rank `rank` of `plan`, which inherits `segment` and announces itself to the watcher at the end of `watched`.
+    /// Starts rank `rank` of `plan`, which inherits `segment` and whose group the watcher finds at `watched`.
     pub(crate) fn start(
         plan: &Plan,
         rank: usize,
         segment: &Arc<OwnedFd>,
         input: Input,
-        watched: Line,
+        watched: watcher::Place,
     ) -> Result<(Self, Pipes), LaunchError> {
         let failed = |source| start_error(plan, rank, source);
         let mut command = command(plan, rank, segment);
@@ -195,5 +195,5 @@ fn start_error(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
 /// Two pipes and the one that tells of its death.
 const DESCRIPTORS_OF_A_RANK: u64 = 3;
 
-/// Its own streams and their copies, signals, the segment, the line to its watcher, rank 0's input, the pipe of a starting process: rounded up.
+/// Its own streams and their copies, signals, the segment, its end of the watcher's pipe, rank 0's input, the pipe of a starting process: rounded up.
 const DESCRIPTORS_OF_THE_LAUNCHER: u64 = 32;

@@ -68,7 +68,7 @@ impl Supervisor {
                 rank,
                 segment.descriptor(),
                 job.input,
-                watcher.line(),
+                watcher.place(rank),
             )?;
             ranks.push(process);
             pipes.push(ends);

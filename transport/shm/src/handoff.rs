@@ -26,7 +26,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getpid, getppid};
 
-use crate::watcher::Line;
+use crate::watcher::Place;
 
 /// What a child gets beside its arguments and environment.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +39,8 @@ pub struct Handoff {
     pub inherit: Vec<Arc<OwnedFd>>,
     /// The only processor that the child may run on; `None` leaves the affinity as it is.
     pub processor: Option<usize>,
-    /// The watcher to which the child announces its process group, which it has to lead.
-    pub watched: Option<Line>,
+    /// The place in a watcher's list for the process group of the child, which it has to lead.
+    pub watched: Option<Place>,
 }
 
 /// Makes `command` apply `handoff` when it starts, and makes its process die with the calling *thread*.
@@ -120,7 +120,7 @@ struct Prepared {
     launcher: Pid,
     processors: Option<CpuSet>,
     inherit: Vec<Arc<OwnedFd>>,
-    watched: Option<Line>,
+    watched: Option<Place>,
 }
 
 impl Prepared {
@@ -131,8 +131,8 @@ impl Prepared {
             // It died between fork and the line above, so no signal will come.
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
         }
-        if let Some(line) = &self.watched {
-            line.announce();
+        if let Some(place) = &self.watched {
+            place.fill();
         }
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
             // SAFETY: SIG_DFL installs no handler, so no code of this process can run because of it.
