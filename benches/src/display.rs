@@ -8,7 +8,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::machine;
-use crate::record::Row;
+use crate::record::{Row, Sample};
 use crate::report::Event;
 use crate::statistics::percentile;
 use crate::table::table;
@@ -24,9 +24,19 @@ pub struct Display<W> {
     /// Time planned for the tasks that are done, and for the current one.
     done: Duration,
     current: Duration,
-    /// Rows of the current test; it may take several tasks.
-    rows: Vec<Row>,
+    /// What was measured of the current test, which may take several tasks.
+    measured: Vec<Measured>,
+    /// Which of them the current task adds to.
+    place: usize,
     floors: Vec<f64>,
+}
+
+/// Samples of a task, and of others that measured the same.
+#[derive(Debug)]
+struct Measured {
+    task: Task,
+    /// Row by row.
+    samples: Vec<Vec<Sample>>,
 }
 
 impl<W: Write> Display<W> {
@@ -47,21 +57,28 @@ impl<W: Write> Display<W> {
             bar,
             done: Duration::ZERO,
             current: Duration::ZERO,
-            rows: Vec::new(),
+            measured: Vec::new(),
+            place: 0,
             floors: Vec::new(),
         }
     }
 
-    /// A task begins. The table of another test before it is printed.
+    /// A task begins. The table of another test before it is printed, and its objects are written.
     ///
     /// # Errors
-    /// When the table cannot be written.
+    /// When the table or the file cannot be written.
     pub fn begin(&mut self, task: &Task) -> anyhow::Result<()> {
-        let is_same =
-            |row: &Row| (row.record.test, row.record.transport) == (task.test, task.transport);
-        if !self.rows.iter().all(is_same) {
-            self.print_table()?;
+        if self.measured.iter().any(|one| one.task.test != task.test) {
+            self.end_test()?;
         }
+        let known = |one: &Measured| one.task.measures_as(task);
+        self.place = self.measured.iter().position(known).unwrap_or_else(|| {
+            self.measured.push(Measured {
+                task: task.clone(),
+                samples: Vec::new(),
+            });
+            self.measured.len() - 1
+        });
         self.done += self.current;
         self.current = task.budget;
         self.bar.set_message(task.test.name());
@@ -72,54 +89,60 @@ impl<W: Write> Display<W> {
     /// Shows all events of `report`, a line each; blocks until its end.
     ///
     /// # Errors
-    /// When a line is no event, or the file cannot be written.
+    /// When a line is no event.
     pub fn follow(&mut self, report: impl BufRead) -> anyhow::Result<()> {
         for line in report.lines() {
             let line = line.context("cannot read what the ranks report")?;
             let event = serde_json::from_str(&line)
                 .with_context(|| format!("rank 0 reported what nobody understands: {line}"))?;
-            self.show(event)?;
+            self.show(event);
         }
         Ok(())
     }
 
-    /// Shows one event.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub fn show(&mut self, event: Event) -> anyhow::Result<()> {
+    /// Shows one event of the task that began last.
+    pub fn show(&mut self, event: Event) {
         match event {
             Event::Progress(part) => {
                 let position = self.done + self.current.mul_f64(part.clamp(0.0, 1.0));
                 self.bar.set_position(milliseconds(position));
             }
-            Event::Rows { rows, floors } => {
-                self.write_json(&rows)?;
-                self.rows.extend(rows);
+            Event::Samples { samples, floors } => {
                 self.floors.extend(floors);
+                if let Some(Measured { samples: all, .. }) = self.measured.get_mut(self.place) {
+                    all.resize_with(samples.len().max(all.len()), Vec::new);
+                    for (all, new) in all.iter_mut().zip(samples) {
+                        all.extend(new);
+                    }
+                }
             }
         }
-        Ok(())
     }
 
     /// Prints the last table and, below it, what was measured on.
     ///
     /// # Errors
-    /// When it cannot be written.
+    /// When it, or the file, cannot be written.
     pub fn finish(mut self) -> anyhow::Result<()> {
-        self.print_table()?;
+        self.end_test()?;
         self.bar.finish_and_clear();
         for line in machine::describe() {
             writeln!(self.out, "{line}").context(NO_OUTPUT)?;
         }
-        if let Some(line) = floor_line(self.floors) {
+        if let Some(line) = floor_line(std::mem::take(&mut self.floors)) {
             writeln!(self.out, "{line}").context(NO_OUTPUT)?;
         }
         self.out.flush().context(NO_OUTPUT)
     }
 
-    fn print_table(&mut self) -> anyhow::Result<()> {
-        let text = table(&std::mem::take(&mut self.rows));
+    fn end_test(&mut self) -> anyhow::Result<()> {
+        let measured = std::mem::take(&mut self.measured);
+        let rows: Vec<Row> = measured
+            .iter()
+            .flat_map(|one| Row::all(&one.task, &one.samples))
+            .collect();
+        self.write_json(&rows)?;
+        let text = table(&rows);
         if text.is_empty() {
             return Ok(());
         }
@@ -137,6 +160,13 @@ impl<W: Write> Display<W> {
             file.write_all(line.as_bytes())
                 .context("cannot write the file of --json")
         })
+    }
+}
+
+/// Also when something has failed: what is written next begins on a line of its own, where the bar was.
+impl<W> Drop for Display<W> {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }
 
@@ -178,8 +208,8 @@ mod tests {
                 time: 40.0,
                 floor: Some(50.0),
             };
-            let event = Event::Rows {
-                rows: vec![Row::new(task, task.rows()[0], &[sample])],
+            let event = Event::Samples {
+                samples: vec![vec![sample]],
                 floors: vec![50.0, 60.0],
             };
             let report = format!(

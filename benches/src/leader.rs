@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use phalanx::Communicator;
 
-use crate::floor;
+use crate::floor::Probe;
 use crate::rank::Order;
-use crate::record::{Row, Sample};
+use crate::record::Sample;
 use crate::report::{Event, Report};
 use crate::task::Task;
 use crate::workload::Workload;
@@ -19,15 +19,22 @@ use crate::workload::Workload;
 pub(crate) struct Leader<'a> {
     world: &'a Communicator,
     task: &'a Task,
+    probe: Probe,
     report: Report,
     floors: Vec<f64>,
 }
 
 impl<'a> Leader<'a> {
-    pub(crate) fn new(world: &'a Communicator, task: &'a Task, report: Report) -> Self {
+    pub(crate) fn new(
+        world: &'a Communicator,
+        task: &'a Task,
+        probe: Probe,
+        report: Report,
+    ) -> Self {
         Self {
             world,
             task,
+            probe,
             report,
             floors: Vec::new(),
         }
@@ -58,14 +65,8 @@ impl<'a> Leader<'a> {
         for peer in 1..self.world.size() {
             Order::Stop.send(self.world, peer)?;
         }
-        let rows = self.task.rows();
-        let rows = rows
-            .iter()
-            .zip(&samples)
-            .map(|(&row, samples)| Row::new(self.task, row, samples))
-            .collect();
-        self.report.write(&Event::Rows {
-            rows,
+        self.report.write(&Event::Samples {
+            samples,
             floors: self.floors,
         })
     }
@@ -133,7 +134,7 @@ impl<'a> Leader<'a> {
             return Ok(None);
         }
         self.order(Order::Floor)?;
-        let floor = floor::probe(self.world, 1)?;
+        let floor = self.probe.take(self.world, 1)?;
         self.floors.extend(floor);
         Ok(floor)
     }

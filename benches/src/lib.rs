@@ -6,7 +6,8 @@
 //!   Display   <------------------ pipe, a line each event ---|
 //!      |--> table on standard output, bar on standard error, file of JSON lines
 //! ```
-//! The launcher starts the jobs; this crate decides what they do and never starts a process. Rank 0 leads: it tells the others what
+//! The launcher starts the jobs; this crate decides what they do and never starts a process. Where ranks are threads, a job is one
+//! process, which starts them. Rank 0 leads: it tells the others what
 //! comes, measures, and reports. Every sample stands between two probes of the floor (a raw cache line between the same two cores),
 //! and ratios are taken sample by sample, because cores of a virtual machine move.
 #![forbid(unsafe_code)]
@@ -22,11 +23,12 @@ mod selection;
 mod statistics;
 mod table;
 mod task;
+mod threads;
 mod workload;
 
 pub use display::Display;
 pub use rank::rank;
-pub use record::{Record, Row};
+pub use record::{Record, Row, Sample};
 pub use report::Event;
 pub use selection::Selection;
 pub use statistics::Summary;

@@ -5,10 +5,11 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use phalanx::{Communicator, Result};
 
-use crate::floor;
+use crate::floor::Probe;
 use crate::leader::Leader;
 use crate::report::Report;
-use crate::task::{Task, Test};
+use crate::task::{Task, Test, Transport};
+use crate::threads;
 use crate::workload::{self, Workload};
 
 /// Joins the job and does this rank's part of the task that `argument` describes ([`Task::to_argument`]); blocks until it is done.
@@ -18,16 +19,23 @@ use crate::workload::{self, Workload};
 pub fn rank(argument: &str) -> anyhow::Result<()> {
     let task: Task = serde_json::from_str(argument)
         .context("this rank is started by `phalanx bench`, not by hand")?;
-    let world = phalanx::init()?;
-    if task.test == Test::Startup {
-        return Ok(());
+    match task.transport {
+        Transport::Shm => part(&task, &*phalanx::init()?, Probe::Library),
+        Transport::Inproc => threads::run(&task),
     }
+}
+
+/// The part of the rank that has joined as `world`.
+pub(crate) fn part(task: &Task, world: &Communicator, mut probe: Probe) -> anyhow::Result<()> {
     ensure!(
         world.size() == task.ranks,
         "{} ranks were started for a task of {}",
         world.size(),
         task.ranks
     );
+    if task.test == Test::Startup {
+        return Ok(());
+    }
     let world = world.with_timeout(PATIENCE);
     if world.rank() >= task.active() {
         return Ok(sleep(&world)?);
@@ -35,17 +43,17 @@ pub fn rank(argument: &str) -> anyhow::Result<()> {
     let workloads: Result<Vec<_>> = task
         .rows()
         .into_iter()
-        .map(|row| workload::of(&task, &world, row))
+        .map(|row| workload::of(task, &world, row))
         .collect();
     if world.rank() > 0 {
-        return follow(&world, workloads?);
+        return follow(&world, workloads?, &mut probe);
     }
     // Rings to all idle ranks exist and have been used when measuring begins.
     for idle in task.active()..task.ranks {
         world.recv_into::<u8>(idle, HERE, &mut [])?;
     }
     let report = Report::open(&task.report)?;
-    Leader::new(&world, &task, report).run(workloads?)
+    Leader::new(&world, task, probe, report).run(workloads?)
 }
 
 /// What rank 0 tells the others to do next.
@@ -82,11 +90,15 @@ impl Order {
     }
 }
 
-fn follow(world: &Communicator, mut workloads: Vec<Box<dyn Workload>>) -> anyhow::Result<()> {
+fn follow(
+    world: &Communicator,
+    mut workloads: Vec<Box<dyn Workload>>,
+    probe: &mut Probe,
+) -> anyhow::Result<()> {
     loop {
         match Order::receive(world)? {
             Order::Stop => return Ok(()),
-            Order::Floor => drop(floor::probe(world, 0)?),
+            Order::Floor => drop(probe.take(world, 0)?),
             Order::Verify { row } => {
                 let is_right = workloads[row].verify(false)?;
                 ensure!(is_right, "a message of row {row} arrived damaged");

@@ -46,15 +46,29 @@ pub struct Row {
 }
 
 /// What one sample measured.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Sample {
-    /// Nanoseconds for each message or hop.
-    pub(crate) time: f64,
-    /// The mean of the probes before and after.
-    pub(crate) floor: Option<f64>,
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Sample {
+    /// Nanoseconds for each message, hop or run.
+    pub time: f64,
+    /// The mean of the probes before and after, in nanoseconds.
+    pub floor: Option<f64>,
 }
 
 impl Row {
+    /// What `samples`, row by row, of `task` come to.
+    pub(crate) fn all(task: &Task, samples: &[Vec<Sample>]) -> Vec<Self> {
+        if task.test == Test::Startup {
+            return samples
+                .iter()
+                .map(|runs| Self::of_runs(task, runs))
+                .collect();
+        }
+        let rows = task.rows().into_iter().zip(samples);
+        rows.map(|(row, samples)| Self::new(task, row, samples))
+            .collect()
+    }
+
     /// What `samples` of a row of `task` come to.
     pub(crate) fn new(task: &Task, (bytes, mode): (usize, Mode), samples: &[Sample]) -> Self {
         let times: Vec<f64> = samples.iter().map(|sample| sample.time).collect();
@@ -82,11 +96,11 @@ impl Row {
         }
     }
 
-    /// The times in nanoseconds that `phalanx run` took.
-    #[must_use]
-    pub fn of_runs(task: &Task, times: &[f64]) -> Self {
+    /// The times that a command took.
+    fn of_runs(task: &Task, runs: &[Sample]) -> Self {
+        let times: Vec<f64> = runs.iter().map(|run| run.time).collect();
         let record = Record::empty(task, times.len());
-        let record = match Summary::of(times) {
+        let record = match Summary::of(&times) {
             Some(summary) => record.times(&summary),
             None => record,
         };

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Row;
+use crate::record::Sample;
 
 /// A line of the report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,12 +21,24 @@ pub enum Event {
     /// The part of the task that is done, from 0 to 1.
     Progress(f64),
     /// The task is done.
-    Rows {
-        /// What was measured.
-        rows: Vec<Row>,
+    Samples {
+        /// What was measured, row by row.
+        samples: Vec<Vec<Sample>>,
         /// Every probe of the floor, in nanoseconds one way.
         floors: Vec<f64>,
     },
+}
+
+impl Event {
+    /// What became of a task whose only row are runs of a command that took `times`, in nanoseconds.
+    #[must_use]
+    pub fn of_runs(times: &[f64]) -> Self {
+        let sample = |&time: &f64| Sample { time, floor: None };
+        Self::Samples {
+            samples: vec![times.iter().map(sample).collect()],
+            floors: Vec::new(),
+        }
+    }
 }
 
 /// The rank's end of the pipe.

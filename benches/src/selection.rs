@@ -40,23 +40,44 @@ impl Selection {
         }
     }
 
-    /// Over these transports instead of shared memory.
+    /// Over these transports instead of shared memory, each named once or more.
     #[must_use]
     pub fn transports(mut self, transports: Vec<Transport>) -> Self {
-        self.transports = transports;
+        self.transports.clear();
+        for transport in transports {
+            if !self.transports.contains(&transport) {
+                self.transports.push(transport);
+            }
+        }
         self
     }
 
     /// One task for each job, in the order in which they are to run. Where ranks report is not known yet.
+    ///
+    /// Several transports take turns at each test, and each comes first as often as the others, because what is compared should be
+    /// measured in the same seconds.
     #[must_use]
     pub fn tasks(&self) -> Vec<Task> {
-        let pairs = self
-            .transports
-            .iter()
-            .flat_map(|&over| self.tests.iter().map(move |&test| (over, test)));
-        pairs
-            .flat_map(|(transport, test)| self.jobs(transport, test))
-            .collect()
+        let rounds = match self.transports.len() {
+            0 | 1 => 1,
+            several => several * (FEWEST_ROUNDS.div_ceil(several)),
+        };
+        let mut tasks = Vec::new();
+        for &test in &self.tests {
+            for round in 0..rounds {
+                let mut transports = self.transports.clone();
+                let first = round % transports.len().max(1);
+                transports.rotate_left(first);
+                let jobs = transports
+                    .into_iter()
+                    .flat_map(|transport| self.jobs(transport, test));
+                tasks.extend(jobs.map(|task| Task {
+                    budget: task.budget.div_f64(rounds as f64),
+                    ..task
+                }));
+            }
+        }
+        tasks
     }
 
     fn jobs(&self, transport: Transport, test: Test) -> Vec<Task> {
@@ -136,6 +157,9 @@ const SMALL: &[usize] = &[8];
 
 const IDLE_PEERS: usize = 255;
 
+/// Enough that a core which moves in the middle of a test meets all transports; few beside what starting a job costs.
+const FEWEST_ROUNDS: usize = 4;
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +187,30 @@ mod tests {
         };
         assert!(planned(true) < Duration::from_secs(15));
         assert!(planned(false) < Duration::from_secs(65));
+    }
+
+    #[test]
+    fn several_transports_take_turns_within_the_same_time() {
+        let selection = |transports| {
+            let tests = vec![Test::Rate, Test::Startup];
+            let selection = Selection::new(tests, 2, Vec::new(), true);
+            selection.transports(transports).tasks()
+        };
+        let (shm, inproc) = (Transport::Shm, Transport::Inproc);
+        let both = selection(vec![shm, inproc, shm]);
+        let order: Vec<_> = both
+            .iter()
+            .map(|task| (task.test, task.transport))
+            .collect();
+        let turns = [shm, inproc, inproc, shm, shm, inproc, inproc, shm];
+        let expected = [Test::Rate, Test::Startup].map(|test| turns.map(|over| (test, over)));
+        assert_eq!(order, expected.concat());
+        let time = |tasks: &[Task]| -> f64 {
+            let of_shm = tasks.iter().filter(|task| task.transport == shm);
+            of_shm.map(|task| task.budget.as_secs_f64()).sum()
+        };
+        assert!((time(&both) - time(&selection(vec![shm]))).abs() < 1e-6);
+        assert_eq!(selection(vec![inproc]).len(), 2);
     }
 
     #[test]

@@ -5,36 +5,34 @@ use std::fmt::Write;
 use phalanx::config::show_size;
 
 use crate::record::Row;
-use crate::task::{Mode, Test};
+use crate::task::{Mode, Test, Transport};
 
-/// The table of the rows of one test over one transport, with its title; lines end with a newline.
+/// The table of the rows of one test, with its title; lines end with a newline. What several transports take for the same stands
+/// in lines one below the other.
 pub(crate) fn table(rows: &[Row]) -> String {
     let Some(first) = rows.first() else {
         return String::new();
     };
-    let (test, transport, ranks) = (
-        first.record.test,
-        first.record.transport,
-        first.record.ranks,
-    );
-    match test {
+    match first.record.test {
         Test::Latency => {
             let title = "latency: one way in us, and as a multiple of the floor";
-            grid(&titled(title, transport.name(), ranks), LATENCY, rows)
-        }
-        Test::Bandwidth | Test::Bibandwidth => {
-            let ways = if test == Test::Bandwidth {
-                "one way"
+            // Beside names of transports there is no room for all three columns of three modes.
+            let columns = if transports(rows).len() > 1 {
+                LATENCIES
             } else {
-                "both ways together"
+                LATENCY
             };
-            let title = format!("{test}: GB/s {ways}, 64 messages at a time");
-            grid(&titled(&title, transport.name(), ranks), BANDWIDTH, rows)
+            grid(title, columns, rows)
         }
-        Test::Rate => {
-            let title = titled("rate: million messages per second", transport.name(), ranks);
-            grid(&title, RATE, rows)
+        Test::Bandwidth => {
+            let title = "bandwidth: GB/s one way, 64 messages at a time";
+            grid(title, BANDWIDTH, rows)
         }
+        Test::Bibandwidth => {
+            let title = "bibandwidth: GB/s both ways together, 64 messages at a time";
+            grid(title, BANDWIDTH, rows)
+        }
+        Test::Rate => grid("rate: million messages per second", RATE, rows),
         Test::Oversubscribed => lines("oversubscribed: ranks that share cores, 8B", rows, |row| {
             if row.record.ranks == 2 {
                 "two on one core, one way".to_owned()
@@ -44,9 +42,24 @@ pub(crate) fn table(rows: &[Row]) -> String {
         }),
         Test::IdlePeers => idle_peers(rows),
         Test::Startup => lines("startup: from start to end", rows, |row| {
-            format!("phalanx run -n {}", row.record.ranks)
+            let ranks = row.record.ranks;
+            match row.record.transport {
+                Transport::Shm => format!("phalanx run -n {ranks}"),
+                Transport::Inproc => format!("a process of {ranks} threads"),
+            }
         }),
     }
+}
+
+/// Those of `rows`, in the order in which they were named.
+fn transports(rows: &[Row]) -> Vec<Transport> {
+    let mut transports = Vec::new();
+    for row in rows {
+        if !transports.contains(&row.record.transport) {
+            transports.push(row.record.transport);
+        }
+    }
+    transports
 }
 
 /// A row for each size and, side by side, the cells of each mode; the floor at the end.
@@ -67,6 +80,16 @@ const LATENCY: Grid = Grid {
     },
 };
 
+const LATENCIES: Grid = Grid {
+    heads: &["p50", "x"],
+    cells: |row| {
+        vec![
+            digits(row.record.p50_ns.map(|time| time / 1e3)),
+            digits(row.ratio),
+        ]
+    },
+};
+
 const BANDWIDTH: Grid = Grid {
     heads: &["GB/s"],
     cells: |row| vec![digits(row.record.mb_per_s.map(|rate| rate / 1e3))],
@@ -80,7 +103,13 @@ const RATE: Grid = Grid {
 fn grid(title: &str, grid: Grid, rows: &[Row]) -> String {
     let has = |mode: Mode| rows.iter().any(|row| row.record.mode == Some(mode));
     let modes: Vec<Mode> = Mode::ALL.into_iter().filter(|&mode| has(mode)).collect();
-    let mut text = format!("{title}\n{:>7}", "");
+    let transports = transports(rows);
+    let ranks = rows[0].record.ranks;
+    let (over, width) = match transports[..] {
+        [one] => (format!("{one}, "), SIZE),
+        _ => (String::new(), SIZE + NAME),
+    };
+    let mut text = format!("{title} ({over}{ranks} ranks)\n{:>width$}", "");
     for mode in &modes {
         let _ = write!(
             text,
@@ -89,7 +118,8 @@ fn grid(title: &str, grid: Grid, rows: &[Row]) -> String {
             width = CELL * grid.heads.len()
         );
     }
-    let _ = write!(text, "{:>CELL$}\n{:>7}", "floor", "size");
+    let _ = write!(text, "{:>CELL$}\n{:>SIZE$}", "floor", "size");
+    let _ = write!(text, "{:names$}", "", names = width - SIZE);
     for _ in &modes {
         text.push(' ');
         for head in grid.heads {
@@ -97,27 +127,43 @@ fn grid(title: &str, grid: Grid, rows: &[Row]) -> String {
         }
     }
     let _ = writeln!(text, "{:>CELL$}", "ns");
-    for rows in rows.chunk_by(|one, next| one.record.bytes == next.record.bytes) {
-        let bytes = rows[0].record.bytes.unwrap_or(0);
-        let _ = write!(text, "{:>7}", show_size(bytes as u64));
-        for &mode in &modes {
-            let row = rows.iter().find(|row| row.record.mode == Some(mode));
-            let cells = row.map_or_else(
-                || vec![String::new(); grid.heads.len()],
-                |row| (grid.cells)(row),
-            );
-            text.push(' ');
-            for cell in cells {
-                let _ = write!(text, "{cell:>CELL$}");
+    let mut sizes: Vec<usize> = rows.iter().filter_map(|row| row.record.bytes).collect();
+    sizes.dedup();
+    sizes.sort_unstable();
+    sizes.dedup();
+    for bytes in sizes {
+        for &transport in &transports {
+            let is_here =
+                |row: &&Row| row.record.bytes == Some(bytes) && row.record.transport == transport;
+            let rows: Vec<&Row> = rows.iter().filter(is_here).collect();
+            if transports.len() == 1 {
+                let _ = write!(text, "{:>SIZE$}", show_size(bytes as u64));
+            } else if transport == transports[0] {
+                let _ = write!(text, "{:>SIZE$} {transport:<7}", show_size(bytes as u64));
+            } else {
+                let _ = write!(text, "{:>SIZE$} {transport:<7}", "");
             }
+            cells(&mut text, &grid, &modes, &rows);
         }
-        let _ = writeln!(text, "{:>CELL$}", digits(rows[0].record.floor_ns));
     }
     text
 }
 
-fn titled(title: &str, transport: &str, ranks: usize) -> String {
-    format!("{title} ({transport}, {ranks} ranks)")
+/// The rest of a line: the cells of each mode that `rows` have, and the floor.
+fn cells(text: &mut String, grid: &Grid, modes: &[Mode], rows: &[&Row]) {
+    for &mode in modes {
+        let row = rows.iter().find(|row| row.record.mode == Some(mode));
+        let cells = row.map_or_else(
+            || vec![String::new(); grid.heads.len()],
+            |row| (grid.cells)(row),
+        );
+        text.push(' ');
+        for cell in cells {
+            let _ = write!(text, "{cell:>CELL$}");
+        }
+    }
+    let floor = rows.first().and_then(|row| row.record.floor_ns);
+    let _ = writeln!(text, "{:>CELL$}", digits(floor));
 }
 
 /// One line for each row: what it is, median, 99th percentile and shortest.
@@ -126,11 +172,16 @@ fn lines(title: &str, rows: &[Row], name: impl Fn(&Row) -> String) -> String {
         "{title}\n{:>34}{:>11}{:>11}{:>11}\n",
         "", "p50", "p99", "min"
     );
+    let is_one = transports(rows).len() == 1;
     for row in rows {
         let record = &row.record;
         let times = [record.p50_ns, record.p99_ns, record.min_ns].map(time);
         let [p50, p99, min] = times;
-        let _ = writeln!(text, "  {:<32}{p50:>11}{p99:>11}{min:>11}", name(row));
+        let name = match is_one {
+            true => name(row),
+            false => format!("{}, {}", name(row), record.transport),
+        };
+        let _ = writeln!(text, "  {name:<32}{p50:>11}{p99:>11}{min:>11}");
     }
     text
 }
@@ -142,11 +193,21 @@ fn idle_peers(rows: &[Row]) -> String {
         2 => "no idle peers".to_owned(),
         ranks => format!("{} idle peers", ranks - 2),
     });
-    if let [Some(without), Some(with)] = rows.iter().map(|row| row.ratio).collect::<Vec<_>>()[..] {
+    let transports = transports(rows);
+    for transport in &transports {
+        let rows = rows.iter().filter(|row| row.record.transport == *transport);
+        let ratios: Vec<_> = rows.map(|row| row.ratio).collect();
+        let [Some(without), Some(with)] = ratios[..] else {
+            continue;
+        };
+        let name = match transports[..] {
+            [_] => String::new(),
+            _ => format!("{transport}: "),
+        };
         let cost = (with / without - 1.0) * 100.0;
         let _ = writeln!(
             text,
-            "  {} x and {} x the floor: the idle ones cost {cost:.0} %",
+            "  {name}{} x and {} x the floor: the idle ones cost {cost:.0} %",
             digits(Some(without)),
             digits(Some(with)),
         );
@@ -177,6 +238,9 @@ fn time(nanoseconds: Option<f64>) -> String {
 
 /// Width of a cell, a blank before it included.
 const CELL: usize = 7;
+/// Width of the size of a message, and of the name of a transport beside it.
+const SIZE: usize = 7;
+const NAME: usize = 8;
 
 #[cfg(test)]
 #[path = "table/tests.rs"]

@@ -101,17 +101,20 @@ impl fmt::Display for Mode {
 pub enum Transport {
     /// Shared memory between processes.
     Shm,
+    /// Queues between threads of one process.
+    Inproc,
 }
 
 impl Transport {
     /// All transports that can be measured.
-    pub const ALL: [Self; 1] = [Self::Shm];
+    pub const ALL: [Self; 2] = [Self::Shm, Self::Inproc];
 
     /// The name on the command line and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shm => "shm",
+            Self::Inproc => "inproc",
         }
     }
 }
@@ -154,6 +157,21 @@ pub struct Task {
 }
 
 impl Task {
+    /// The processes of the job: one for each rank, or one for all where ranks are threads.
+    #[must_use]
+    pub const fn processes(&self) -> usize {
+        match self.transport {
+            Transport::Shm => self.ranks,
+            Transport::Inproc => 1,
+        }
+    }
+
+    /// Whether samples of both tasks are samples of the same.
+    pub(crate) fn measures_as(&self, other: &Self) -> bool {
+        let job = |task: &Self| (task.test, task.transport, task.ranks, task.cores);
+        job(self) == job(other) && self.sizes == other.sizes
+    }
+
     /// The ranks that measure; those beyond sleep.
     #[must_use]
     pub const fn active(&self) -> usize {

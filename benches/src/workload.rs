@@ -248,6 +248,7 @@ const ACKNOWLEDGE: i32 = 2;
 mod tests {
     use super::*;
     use crate::selection::Selection;
+    use phalanx::testing::{InprocSettings, Job};
 
     #[test]
     fn every_row_of_every_test_arrives_whole_and_ends_on_both_sides() {
@@ -255,10 +256,17 @@ mod tests {
         let selection = Selection::new(Vec::new(), 2, sizes, true);
         let mut tasks = selection.tasks();
         tasks.retain(|task| task.test != Test::Startup && task.ranks <= 8);
-        for task in tasks {
-            phalanx::testing::run(task.ranks, |world| {
+        let jobs = tasks.iter().flat_map(|task| {
+            let job = Job::new(task.ranks);
+            [
+                (task, job.clone()),
+                (task, job.inproc(InprocSettings::default())),
+            ]
+        });
+        for (task, job) in jobs {
+            job.run(|world| {
                 for row in task.rows() {
-                    let mut workload = of(&task, world, row)?;
+                    let mut workload = of(task, world, row)?;
                     let leads = world.rank() == 0;
                     assert!(workload.verify(leads)?, "{task:?} {row:?}");
                     if leads {

@@ -5,13 +5,13 @@ use std::fs::File;
 use std::io::{self, BufReader, Stdout};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
-use std::process::{self, Command, Stdio};
+use std::process::{self, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use phalanx_bench::{Cores, Display, Event, Row, Task, Test};
-use phalanx_launch::{Ending, ExitCode, Job, LaunchError, Plan, Program};
+use phalanx_bench::{Cores, Display, Event, Task, Test, Transport};
+use phalanx_launch::{Ending, ExitCode, Interrupts, Job, LaunchError, Outcome, Plan, Program};
 
 use crate::cli::BenchArguments;
 use crate::run::allowed_processors;
@@ -45,6 +45,7 @@ fn measure(arguments: &BenchArguments) -> anyhow::Result<Ending> {
     let runner = Runner {
         program: env::current_exe().context("cannot find this program's own file")?,
         processors: allowed_processors()?,
+        interrupts: Interrupts::take_over().context(NO_SIGNALS)?,
     };
     let mut display = Display::new(&tasks, io::stdout(), json.transpose()?);
     let started = Instant::now();
@@ -56,12 +57,15 @@ fn measure(arguments: &BenchArguments) -> anyhow::Result<Ending> {
         let share = task.budget;
         task.budget = paced(share, planned, left);
         planned -= share;
-        let ending = match task.test {
+        let failure = match task.test {
             Test::Startup => runner.start_up(&task, &mut display)?,
             _ => runner.job(&mut task, &mut display)?,
         };
-        if ending != Ending::Success {
-            return Ok(ending);
+        if let Some(failure) = failure {
+            // The bar has to go first.
+            drop(display);
+            eprint!("{}", failure.words);
+            return Ok(failure.ending);
         }
     }
     display.finish()?;
@@ -71,20 +75,66 @@ fn measure(arguments: &BenchArguments) -> anyhow::Result<Ending> {
 struct Runner {
     program: PathBuf,
     processors: Vec<usize>,
+    /// Without it Ctrl-C would leave the bar behind. A job takes over the same signals while it runs.
+    interrupts: Interrupts,
+}
+
+/// How a task ended that did not end well.
+struct Failure {
+    ending: Ending,
+    /// What the ranks and the launcher have to say of it, in whole lines.
+    words: String,
+}
+
+impl Failure {
+    fn interrupted(signal: i32) -> Self {
+        Self {
+            ending: Ending::Interrupted { signal },
+            words: String::new(),
+        }
+    }
+
+    /// None if all went well.
+    fn of(outcome: Outcome) -> Option<Self> {
+        if outcome.ending == Ending::Success {
+            return None;
+        }
+        let said = outcome
+            .ranks
+            .iter()
+            .map(|rank| String::from_utf8_lossy(&rank.stderr).into_owned());
+        let notices = outcome
+            .notices
+            .iter()
+            .map(|notice| format!("phalanx: {notice}\n"));
+        Some(Self {
+            words: said.chain(notices).collect(),
+            ending: outcome.ending,
+        })
+    }
 }
 
 impl Runner {
     /// Runs the ranks of `task`; what they report goes to `display`.
-    fn job(&self, task: &mut Task, display: &mut Display<Stdout>) -> anyhow::Result<Ending> {
+    fn job(
+        &self,
+        task: &mut Task,
+        display: &mut Display<Stdout>,
+    ) -> anyhow::Result<Option<Failure>> {
         let (reader, writer) = io::pipe().context("cannot make a pipe for the report")?;
         task.report = PathBuf::from(format!("/proc/{}/fd/{}", process::id(), writer.as_raw_fd()));
-        let processors = match task.cores {
-            Cores::One => &self.processors[..1],
-            _ => &self.processors[..],
-        };
         let program = Program::new(&self.program).arguments(as_rank(task));
-        let plan = Plan::new(task.ranks, program)?.bound_to(processors);
-        let job = Job::new(plan).time_limit(task.budget + PATIENCE);
+        let plan = Plan::new(task.processes(), program)?;
+        let plan = match (task.cores, task.transport) {
+            (Cores::One, _) => plan.bound_to(&self.processors[..1]),
+            // A process whose threads are ranks binds each of them itself.
+            (_, Transport::Inproc) => plan,
+            _ => plan.bound_to(&self.processors),
+        };
+        let job = Job::new(plan)
+            .output(phalanx_launch::Output::Capture)
+            .interrupts(Interrupts::take_over().context(NO_SIGNALS)?)
+            .time_limit(task.budget + PATIENCE);
         thread::scope(|scope| {
             let follower = scope.spawn(|| display.follow(BufReader::new(reader)));
             let outcome = job.run();
@@ -93,43 +143,53 @@ impl Runner {
             let followed = follower
                 .join()
                 .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let ending = outcome?.ending;
-            followed.map(|()| ending)
+            // Who was killed in the middle of a line is the reason, and not the line.
+            match Failure::of(outcome?) {
+                Some(failure) => Ok(Some(failure)),
+                None => followed.map(|()| None),
+            }
         })
     }
 
-    /// Runs `phalanx run` again and again, as a user would.
-    fn start_up(&self, task: &Task, display: &mut Display<Stdout>) -> anyhow::Result<Ending> {
+    /// Runs `phalanx run`, or the process whose threads are the ranks, again and again, as a user would.
+    fn start_up(
+        &self,
+        task: &Task,
+        display: &mut Display<Stdout>,
+    ) -> anyhow::Result<Option<Failure>> {
         let begin = Instant::now();
         let mut times = Vec::new();
         while times.len() < FEWEST_RUNS || begin.elapsed() < task.budget {
-            times.push(self.one_run(task)?.as_nanos() as f64);
+            let time = self.one_run(task);
+            if let Some(signal) = self.interrupts.asked_to_end() {
+                return Ok(Some(Failure::interrupted(signal)));
+            }
+            times.push(time?.as_nanos() as f64);
             let done = begin.elapsed().div_duration_f64(task.budget);
-            display.show(Event::Progress(done))?;
+            display.show(Event::Progress(done));
         }
-        display.show(Event::Rows {
-            rows: vec![Row::of_runs(task, &times)],
-            floors: Vec::new(),
-        })?;
-        Ok(Ending::Success)
+        display.show(Event::of_runs(&times));
+        Ok(None)
     }
 
     fn one_run(&self, task: &Task) -> anyhow::Result<Duration> {
         let mut command = Command::new(&self.program);
-        command
-            .args(["run", "-n", &task.ranks.to_string(), "--"])
-            .arg(&self.program)
-            .args(as_rank(task))
-            .stdin(Stdio::null());
+        if task.processes() > 1 {
+            command
+                .args(["run", "-n", &task.processes().to_string(), "--"])
+                .arg(&self.program);
+        }
+        command.args(as_rank(task)).stdin(Stdio::null());
         let begin = Instant::now();
-        let status = command
-            .status()
+        let Output { status, stderr, .. } = command
+            .output()
             .with_context(|| format!("cannot start {}", self.program.display()))?;
         let time = begin.elapsed();
         ensure!(
             status.success(),
-            "phalanx run -n {} did not end well: {status}",
-            task.ranks
+            "a start of {} ranks did not end well ({status}): {}",
+            task.ranks,
+            String::from_utf8_lossy(&stderr).trim_end()
         );
         Ok(time)
     }
@@ -162,6 +222,8 @@ fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
 const PATIENCE: Duration = Duration::from_secs(300);
 
 const FEWEST_RUNS: usize = 5;
+
+const NO_SIGNALS: &str = "cannot take over its signals";
 
 #[cfg(test)]
 mod tests {

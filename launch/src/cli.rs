@@ -84,7 +84,7 @@ pub(crate) struct BenchArguments {
     #[arg(value_name = "TEST", value_parser = test())]
     tests: Vec<Test>,
 
-    /// Over what
+    /// Over what; several, separated by commas, take turns and are shown together
     #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "shm", value_parser = transport())]
     transport: Vec<Transport>,
 

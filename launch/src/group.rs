@@ -10,6 +10,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 use phalanx_shm::handoff;
+use phalanx_shm::watcher::Place;
 
 /// Sends `signal` to the group of `leader`, which has not been waited for.
 pub(crate) fn signal(leader: &Child, signal: Signal) {
@@ -17,12 +18,13 @@ pub(crate) fn signal(leader: &Child, signal: Signal) {
     killpg(group_of(leader), signal).ok();
 }
 
-/// Kills the group of `leader` and waits until nothing of it runs.
+/// Kills the group of `leader`, which the watcher has at `watched`, and waits until nothing of it runs.
 ///
 /// In this order: until the leader is waited for, the number of the group cannot pass to another.
-pub(crate) fn end(leader: &mut Child) -> io::Result<ExitStatus> {
+pub(crate) fn end(leader: &mut Child, watched: &Place) -> io::Result<ExitStatus> {
     let group = group_of(leader);
     signal(leader, Signal::SIGKILL);
+    watched.clear();
     let status = leader.wait()?;
     // Seldom is anything left; then the signal is on its way, and who starts the next job wants it to have arrived.
     while killpg(group, None).is_ok() {

@@ -58,6 +58,16 @@ impl Interrupts {
         Ok(Self { descriptor })
     }
 
+    /// The number of a signal that asks to end, if one has come since the last call and no job has had it. Does not block.
+    #[must_use]
+    pub fn asked_to_end(&self) -> Option<i32> {
+        loop {
+            if let Request::End(signal) = self.next()? {
+                return Some(signal as i32);
+            }
+        }
+    }
+
     /// The next signal that has come, `None` when there is none.
     pub(crate) fn next(&self) -> Option<Request> {
         loop {

@@ -117,7 +117,8 @@ impl Job {
     /// Starts all ranks and blocks until every one has ended and been waited for and all output has been written.
     ///
     /// No process is left behind, whatever happens: also not when this process is killed, for the kernel then kills the
-    /// ranks. It does so when the calling *thread* ends, which therefore must not be another's to end.
+    /// ranks, and a watcher, a fork of this process, what they have started. The kernel does so when the calling *thread* ends, which
+    /// therefore must not be another's to end. Only what has left the process group of its rank is not found.
     ///
     /// For more than some 300 ranks the limit of open files of this process is raised, as far as the system allows.
     ///

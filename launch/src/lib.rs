@@ -11,7 +11,8 @@
 //! ```
 //!
 //! # What it promises
-//! - Each rank is a process group that dies with the thread that started it, also when that is killed by SIGKILL.
+//! - Each rank dies with the thread that started it, also when that is killed by SIGKILL.
+//! - Each rank is a process group, which a watcher kills when this process has been killed.
 //! - A rank has ended when its process has. What it left running in its group is killed before it is waited for.
 //! - Ranks get the descriptors 0, 1, 2 and that of the node segment, and no other.
 //! - Memory is bounded whatever the ranks write: who writes too fast waits.

@@ -29,6 +29,8 @@ impl Lines {
             if is_whole || self.partial.len() >= self.limit {
                 deliver(&self.partial);
                 self.partial.clear();
+                // A long line is seldom followed by another.
+                self.partial.shrink_to(KEPT);
             }
         }
     }
@@ -40,6 +42,9 @@ impl Lines {
         }
     }
 }
+
+/// Memory that a rank's next line finds.
+const KEPT: usize = 4 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -3,10 +3,15 @@
 //! The descriptor is shared with other processes, so it cannot be made non-blocking. Instead it is written only when
 //! `poll` says that it takes more, and then no more than `PIPE_BUF` bytes, which it is sure to take. So a reader
 //! that is slow, or stopped, never blocks the launcher.
+//!
+//! Standard output and standard error are often the same terminal or pipe. Then they share one queue: with two, a line that is
+//! longer than such a portion would have the other's in its middle.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::rc::Rc;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat};
@@ -24,7 +29,7 @@ impl Sink {
     /// Takes a line of rank `rank`, or a piece of a line.
     pub(crate) fn push(&mut self, rank: usize, piece: &[u8]) {
         match self {
-            Self::Descriptor(funnel) => funnel.push(Some(rank), piece),
+            Self::Descriptor(funnel) => funnel.queue.borrow_mut().push(Some(rank), piece),
             Self::Memory(buffers) => buffers[rank].extend_from_slice(piece),
         }
     }
@@ -32,22 +37,27 @@ impl Sink {
     /// Takes a line of the launcher's own.
     pub(crate) fn notice(&mut self, text: &str) {
         if let Self::Descriptor(funnel) = self {
-            funnel.push(None, format!("phalanx: {text}\n").as_bytes());
+            let line = format!("phalanx: {text}\n");
+            funnel.queue.borrow_mut().push(None, line.as_bytes());
         }
     }
 
     /// Whether it takes more now; if not, the ranks have to wait.
     pub(crate) fn has_room(&self) -> bool {
         match self {
-            Self::Descriptor(funnel) => funnel.queue.len() < ROOM,
+            Self::Descriptor(funnel) => funnel.queue.borrow().bytes.len() < ROOM,
             Self::Memory(_) => true,
         }
     }
 
-    /// The descriptor, if something waits to be written to it.
+    /// The descriptor, if something waits to be written to it and this is the sink that writes.
     pub(crate) fn pending(&self) -> Option<BorrowedFd<'_>> {
         match self {
-            Self::Descriptor(funnel) if !funnel.queue.is_empty() => Some(funnel.descriptor.as_fd()),
+            Self::Descriptor(funnel)
+                if funnel.writes && !funnel.queue.borrow().bytes.is_empty() =>
+            {
+                Some(funnel.descriptor.as_fd())
+            }
             _ => None,
         }
     }
@@ -67,11 +77,19 @@ impl Sink {
 /// Many ranks in, one descriptor out.
 #[derive(Debug)]
 pub(crate) struct Funnel {
-    descriptor: OwnedFd,
-    tagged: bool,
-    queue: VecDeque<u8>,
+    descriptor: Rc<OwnedFd>,
+    queue: Rc<RefCell<Queue>>,
     /// How much can be written without blocking when `poll` says "ready".
     portion: usize,
+    /// Of two that share a queue, one.
+    writes: bool,
+}
+
+/// What waits to be written.
+#[derive(Debug)]
+struct Queue {
+    tagged: bool,
+    bytes: VecDeque<u8>,
     /// Whose unfinished line the output ends with.
     open: Option<Origin>,
     lost: bool,
@@ -90,48 +108,71 @@ impl Funnel {
         } else {
             nix::libc::PIPE_BUF
         };
-        Self {
-            descriptor,
+        let queue = Queue {
             tagged,
-            queue: VecDeque::new(),
-            portion,
+            bytes: VecDeque::new(),
             open: None,
             lost: false,
+        };
+        Self {
+            descriptor: Rc::new(descriptor),
+            queue: Rc::new(RefCell::new(queue)),
+            portion,
+            writes: true,
         }
     }
 
+    /// Another way into the same queue, which this one writes.
+    pub(crate) fn beside(&self) -> Self {
+        Self {
+            descriptor: Rc::clone(&self.descriptor),
+            queue: Rc::clone(&self.queue),
+            portion: self.portion,
+            writes: false,
+        }
+    }
+
+    fn write(&self) -> Result<(), Errno> {
+        let mut queue = self.queue.borrow_mut();
+        let (front, _) = queue.bytes.as_slices();
+        let portion = &front[..front.len().min(self.portion)];
+        match write(&self.descriptor, portion) {
+            Ok(written) => {
+                queue.bytes.drain(..written);
+                Ok(())
+            }
+            Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
+            Err(error) => {
+                queue.lost = true;
+                queue.bytes = VecDeque::new();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Queue {
     fn push(&mut self, origin: Origin, piece: &[u8]) {
         if self.lost {
             return;
         }
         if self.open != Some(origin) {
             if self.open.is_some() {
-                self.queue.push_back(b'\n');
+                self.bytes.push_back(b'\n');
             }
             if let Some(rank) = origin.filter(|_| self.tagged) {
-                write!(self.queue, "[{rank}] ").expect("memory takes every byte");
+                write!(self.bytes, "[{rank}] ").expect("memory takes every byte");
             }
         }
-        self.queue.extend(piece);
+        self.bytes.extend(piece);
         self.open = (!piece.ends_with(b"\n")).then_some(origin);
     }
+}
 
-    fn write(&mut self) -> Result<(), Errno> {
-        let (front, _) = self.queue.as_slices();
-        let portion = &front[..front.len().min(self.portion)];
-        match write(&self.descriptor, portion) {
-            Ok(written) => {
-                self.queue.drain(..written);
-                Ok(())
-            }
-            Err(Errno::EAGAIN | Errno::EINTR) => Ok(()),
-            Err(error) => {
-                self.lost = true;
-                self.queue = VecDeque::new();
-                Err(error)
-            }
-        }
-    }
+/// Whether both are the same terminal, pipe or file.
+pub(crate) fn is_same(one: BorrowedFd<'_>, other: BorrowedFd<'_>) -> bool {
+    let identity = |descriptor| fstat(descriptor).map(|status| (status.st_dev, status.st_ino));
+    identity(one).is_ok_and(|one| identity(other) == Ok(one))
 }
 
 /// How much may wait for a slow reader before the ranks have to wait too.
@@ -187,6 +228,25 @@ mod tests {
         let (mut sink, reader) = sink(false);
         sink.push(0, b"no newline");
         assert_eq!(text(sink, reader), "no newline");
+    }
+
+    #[test]
+    fn two_that_share_a_queue_keep_their_lines_apart() {
+        let (reader, writer) = pipe().unwrap();
+        assert!(is_same(writer.as_fd(), writer.try_clone().unwrap().as_fd()));
+        assert!(!is_same(writer.as_fd(), pipe().unwrap().1.as_fd()));
+        let funnel = Funnel::new(writer.into(), true);
+        let (mut other, mut sink) = (Sink::Descriptor(funnel.beside()), Sink::Descriptor(funnel));
+        sink.push(0, b"cut");
+        other.push(1, b"other\n");
+        sink.push(0, b"end\n");
+        other.notice("rank 1 exited");
+        assert!(other.pending().is_none() && sink.pending().is_some());
+        drop(other);
+        assert_eq!(
+            text(sink, reader),
+            "[0] cut\n[1] other\n[0] end\nphalanx: rank 1 exited\n"
+        );
     }
 
     #[test]

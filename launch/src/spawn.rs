@@ -13,6 +13,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use phalanx_shm::handoff::{self, Handoff};
+use phalanx_shm::watcher;
 use phalanx_wireup::{Place, SegmentSource};
 
 use crate::group;
@@ -25,6 +26,7 @@ use crate::plan::Plan;
 pub(crate) struct Process {
     child: Child,
     death: OwnedFd,
+    watched: watcher::Place,
     exit: Option<Exit>,
 }
 
@@ -37,12 +39,13 @@ pub(crate) struct Pipes {
 }
 
 impl Process {
-    /// Starts rank `rank` of `plan`, which inherits `segment`.
+    /// Starts rank `rank` of `plan`, which inherits `segment` and whose group the watcher finds at `watched`.
     pub(crate) fn start(
         plan: &Plan,
         rank: usize,
         segment: &Arc<OwnedFd>,
         input: Input,
+        watched: watcher::Place,
     ) -> Result<(Self, Pipes), LaunchError> {
         let failed = |source| start_error(plan, rank, source);
         let mut command = command(plan, rank, segment);
@@ -51,6 +54,7 @@ impl Process {
         let handoff = Handoff {
             inherit: vec![Arc::clone(segment)],
             processor: plan.processor(rank),
+            watched: Some(watched.clone()),
         };
         handoff::prepare(&mut command, handoff).map_err(failed)?;
         let mut child = command.spawn().map_err(failed)?;
@@ -64,12 +68,13 @@ impl Process {
                 Self {
                     child,
                     death,
+                    watched,
                     exit: None,
                 },
                 pipes,
             )),
             Err(error) => {
-                group::end(&mut child).map_err(failed)?;
+                group::end(&mut child, &watched).map_err(failed)?;
                 Err(failed(error))
             }
         }
@@ -97,7 +102,7 @@ impl Process {
 
     /// Waits for the rank, and kills what it has left running.
     pub(crate) fn reap(&mut self) -> io::Result<Exit> {
-        let exit = group::end(&mut self.child)?.into();
+        let exit = group::end(&mut self.child, &self.watched)?.into();
         self.exit = Some(exit);
         Ok(exit)
     }
@@ -107,7 +112,7 @@ impl Drop for Process {
     fn drop(&mut self) {
         if self.exit.is_none() {
             // Waiting for an own child that has been killed cannot fail.
-            group::end(&mut self.child).ok();
+            group::end(&mut self.child, &self.watched).ok();
         }
     }
 }
@@ -190,5 +195,5 @@ fn start_error(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
 /// Two pipes and the one that tells of its death.
 const DESCRIPTORS_OF_A_RANK: u64 = 3;
 
-/// Its own streams and their copies, signals, the segment, rank 0's input, the pipe of a starting process: rounded up.
+/// Its own streams and their copies, signals, the segment, its end of the watcher's pipe, rank 0's input, the pipe of a starting process: rounded up.
 const DESCRIPTORS_OF_THE_LAUNCHER: u64 = 32;

@@ -4,12 +4,13 @@
 //! loop blocks. What an event means is decided by [`Course`]; this file only carries it in and carries out the orders.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
+use phalanx_shm::watcher::Watcher;
 
 use crate::course::{Course, Death, Orders};
 use crate::input::Pump;
@@ -18,7 +19,7 @@ use crate::job::{Job, LaunchError, Output};
 use crate::outcome::{Outcome, RankOutcome};
 use crate::output::Stream;
 use crate::segment::NodeSegment;
-use crate::sink::{Funnel, Sink};
+use crate::sink::{Funnel, Sink, is_same};
 use crate::spawn::{Pipes, Process, raise_descriptor_limit};
 
 /// A job whose ranks have all been started.
@@ -26,6 +27,8 @@ use crate::spawn::{Pipes, Process, raise_descriptor_limit};
 pub(crate) struct Supervisor {
     segment: NodeSegment,
     ranks: Vec<Process>,
+    /// After the ranks, which are ended first.
+    _watcher: Watcher,
     stdout: Stream,
     stderr: Stream,
     stdin: Option<Pump>,
@@ -53,16 +56,24 @@ impl Supervisor {
     pub(crate) fn start(job: Job) -> Result<Self, LaunchError> {
         let size = job.plan.size();
         raise_descriptor_limit(size)?;
+        // First, for it is a copy of this process and would keep the memory of the segment as long as itself.
+        let watcher = Watcher::start(size).map_err(LaunchError::system("start its watcher"))?;
         let segment = NodeSegment::create(size, job.arena_bytes)?;
         let started = Instant::now();
         let mut ranks = Vec::with_capacity(size);
         let mut pipes = Vec::with_capacity(size);
         for rank in 0..size {
-            let (process, ends) = Process::start(&job.plan, rank, segment.descriptor(), job.input)?;
+            let (process, ends) = Process::start(
+                &job.plan,
+                rank,
+                segment.descriptor(),
+                job.input,
+                watcher.place(rank),
+            )?;
             ranks.push(process);
             pipes.push(ends);
         }
-        Self::watch(job, segment, ranks, pipes, started)
+        Self::watch(job, segment, ranks, watcher, pipes, started)
             .map_err(LaunchError::system("watch the ranks"))
     }
 
@@ -70,6 +81,7 @@ impl Supervisor {
         job: Job,
         segment: NodeSegment,
         ranks: Vec<Process>,
+        watcher: Watcher,
         mut pipes: Vec<Pipes>,
         started: Instant,
     ) -> io::Result<Self> {
@@ -81,13 +93,14 @@ impl Supervisor {
             .into_iter()
             .map(|ends| (ends.stdout, ends.stderr))
             .unzip();
-        // One rank has nobody to mix its lines with: a prompt without a newline shows at once.
-        let limit = if size == 1 { 0 } else { LONGEST_LINE };
+        let limit = line_limit(size);
+        let (stdout, stderr) = sinks(job.output, size)?;
         Ok(Self {
             segment,
             ranks,
-            stdout: Stream::new(outs, sink(job.output, size, io::stdout().as_fd())?, limit)?,
-            stderr: Stream::new(errs, sink(job.output, size, io::stderr().as_fd())?, limit)?,
+            _watcher: watcher,
+            stdout: Stream::new(outs, stdout, limit)?,
+            stderr: Stream::new(errs, stderr, limit)?,
             stdin: stdin.transpose()?,
             interrupts: job.interrupts,
             course: Course::new(started, job.time_limit, job.grace),
@@ -292,14 +305,30 @@ impl Supervisor {
     }
 }
 
-fn sink(output: Output, ranks: usize, console: BorrowedFd<'_>) -> io::Result<Sink> {
-    Ok(match output {
-        Output::Console { tagged } => {
-            let console: OwnedFd = console.try_clone_to_owned()?;
-            Sink::Descriptor(Funnel::new(console, tagged))
-        }
-        Output::Capture => Sink::Memory(vec![Vec::new(); ranks]),
-    })
+/// For standard output and standard error.
+fn sinks(output: Output, ranks: usize) -> io::Result<(Sink, Sink)> {
+    let memory = || Sink::Memory(vec![Vec::new(); ranks]);
+    let tagged = match output {
+        Output::Console { tagged } => tagged,
+        Output::Capture => return Ok((memory(), memory())),
+    };
+    let (stdout, stderr) = (io::stdout(), io::stderr());
+    let first = Funnel::new(stdout.as_fd().try_clone_to_owned()?, tagged);
+    let second = if is_same(stdout.as_fd(), stderr.as_fd()) {
+        first.beside()
+    } else {
+        Funnel::new(stderr.as_fd().try_clone_to_owned()?, tagged)
+    };
+    Ok((Sink::Descriptor(first), Sink::Descriptor(second)))
+}
+
+/// Beyond how many bytes the lines of each of `ranks` ranks may be cut.
+fn line_limit(ranks: usize) -> usize {
+    match ranks {
+        // One rank has nobody to mix its lines with: a prompt without a newline shows at once.
+        1 => 0,
+        _ => (LINES_OF_ALL / ranks).clamp(LEAST_LINE, MOST_LINE),
+    }
 }
 
 /// Rounded up, for a wait that ends too early would only be repeated.
@@ -311,5 +340,27 @@ fn timeout(deadline: Option<Instant>) -> PollTimeout {
     })
 }
 
-/// A longer line may be cut, and then lines of other ranks come between its pieces.
-const LONGEST_LINE: usize = 64 << 10;
+/// A line is kept until it is whole, so this bounds the memory for each stream of a job in which every rank writes without a newline.
+const LINES_OF_ALL: usize = 16 << 20;
+const MOST_LINE: usize = 1 << 20;
+/// The usual capacity of a pipe, so no more than the kernel keeps for the rank.
+const LEAST_LINE: usize = 64 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_whole_up_to_a_mebibyte_or_a_share_of_what_all_may_take() {
+        let limits = [1, 2, 16, 32, 256, 10_000].map(line_limit);
+        let expected = [
+            0,
+            MOST_LINE,
+            MOST_LINE,
+            MOST_LINE / 2,
+            LEAST_LINE,
+            LEAST_LINE,
+        ];
+        assert_eq!(limits, expected);
+    }
+}

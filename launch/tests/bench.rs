@@ -5,7 +5,10 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use phalanx_bench::{Mode, Record, Test};
+use phalanx_bench::{Mode, Record, Test, Transport};
+
+#[path = "bench/terminal.rs"]
+mod terminal;
 
 fn bench(arguments: &[&str]) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_phalanx"));
@@ -91,10 +94,71 @@ fn check(text: &str) {
 }
 
 #[test]
+fn transports_are_measured_in_turns_and_shown_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("figures.json");
+    let (code, stdout, stderr) = bench(&[
+        "latency",
+        "oversubscribed",
+        "startup",
+        "--transport",
+        "inproc,shm",
+        "--sizes",
+        "8,64K",
+        "--quick",
+        "--json",
+        path.to_str().unwrap(),
+    ]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for begin in [
+        "     8B inproc ",
+        "        shm ",
+        "  64KiB inproc ",
+        "  two on one core, one way, inproc ",
+        "  a ring of 8, each hop, shm ",
+        "  a process of 8 threads, inproc ",
+        "  phalanx run -n 8, shm ",
+    ] {
+        let found = stdout.lines().any(|line| line.starts_with(begin));
+        assert!(found, "{begin} in {stdout}");
+    }
+    let text = fs::read_to_string(path).unwrap();
+    let records: Vec<Record> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    for transport in Transport::ALL {
+        let of_it = records.iter().filter(|one| one.transport == transport);
+        let latency: Vec<_> = of_it
+            .clone()
+            .filter(|one| one.test == Test::Latency)
+            .collect();
+        assert_eq!(latency.len(), 2 * Mode::ALL.len(), "{transport}");
+        // One at least in each of the four rounds.
+        assert!(
+            latency
+                .iter()
+                .all(|one| one.samples >= 4 && one.floor_ns.unwrap() > 0.0),
+            "{latency:?}"
+        );
+        assert_eq!(of_it.count(), latency.len() + 3, "{transport}");
+    }
+}
+
+#[test]
 fn jobs_of_other_shapes_are_measured_too() {
     for arguments in [
         &["oversubscribed", "startup", "--quick"][..],
         &["latency", "-n", "5", "--sizes", "0", "--quick"],
+        &[
+            "rate",
+            "idle-peers",
+            "--transport",
+            "inproc",
+            "-n",
+            "5",
+            "--quick",
+        ],
         &["bandwidth", "bibandwidth", "--sizes", "8,100K", "--quick"],
     ] {
         let (code, stdout, stderr) = bench(arguments);
@@ -108,6 +172,7 @@ fn what_cannot_be_measured_is_refused_with_what_can() {
     for (arguments, words) in [
         (&["latncy"][..], "'latency'"),
         (&["--transport", "shmm"], "'shm'"),
+        (&["--transport", "shm,inprok"], "'inproc'"),
         (&["--sizes", "8,lots"], "`lots` is not a size"),
         (&["-n", "1"], "2 ranks or more"),
     ] {

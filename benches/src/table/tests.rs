@@ -10,15 +10,31 @@ fn tasks(test: Test, sizes: &[usize]) -> Vec<Task> {
     selection.tasks()
 }
 
-/// Every row of every task, with a time that grows with its number, over a floor of 50 ns.
+/// Every row of every task over shared memory.
 fn rows(test: Test, sizes: &[usize]) -> Vec<Row> {
+    rows_of(&tasks(test, sizes))
+}
+
+/// The same over both transports, each once.
+fn rows_of_both(test: Test, sizes: &[usize]) -> Vec<Row> {
+    let shm = tasks(test, sizes);
+    let inproc = shm.iter().map(|task| Task {
+        transport: Transport::Inproc,
+        ..task.clone()
+    });
+    let both: Vec<_> = shm.iter().cloned().chain(inproc).collect();
+    rows_of(&both)
+}
+
+/// Every row of every task, with a time that grows with its number, over a floor of 50 ns.
+fn rows_of(tasks: &[Task]) -> Vec<Row> {
     let mut time = 20.0;
     let mut rows = Vec::new();
-    for task in tasks(test, sizes) {
+    for task in tasks {
         for row in task.rows() {
             time *= 3.7;
             let floor = task.has_floor().then_some(50.0);
-            rows.push(Row::new(&task, row, &[Sample { time, floor }]));
+            rows.push(Row::new(task, row, &[Sample { time, floor }]));
         }
     }
     rows
@@ -39,10 +55,40 @@ latency: one way in us, and as a multiple of the floor (shm, 2 ranks)
 #[test]
 fn no_line_is_wider_than_a_terminal() {
     for test in Test::ALL {
-        for line in table(&rows(test, &[0, 16 << 20])).lines() {
-            assert!(line.len() <= 80, "{} columns: {line}", line.len());
+        for rows in [
+            rows(test, &[0, 16 << 20]),
+            rows_of_both(test, &[0, 16 << 20]),
+        ] {
+            for line in table(&rows).lines() {
+                assert!(line.len() <= 80, "{} columns: {line}", line.len());
+            }
         }
     }
+}
+
+#[test]
+fn transports_stand_one_below_the_other() {
+    let expected = "\
+latency: one way in us, and as a multiple of the floor (2 ranks)
+                          copy         shared           loan  floor
+   size             p50      x     p50      x     p50      x     ns
+     8B shm       0.074   1.48   0.274   5.48    1.01   20.3   50.0
+        inproc     3.75   75.0    13.9    277    51.3   1026   50.0
+";
+    assert_eq!(table(&rows_of_both(Test::Latency, &[8])), expected);
+    let text = table(&rows_of_both(Test::IdlePeers, &[]));
+    let lines: Vec<_> = text.lines().skip(2).collect();
+    assert_eq!(
+        lines,
+        [
+            "  no idle peers, shm                  74.0 ns    74.0 ns    74.0 ns",
+            "  255 idle peers, shm                  274 ns     274 ns     274 ns",
+            "  no idle peers, inproc               1.01 us    1.01 us    1.01 us",
+            "  255 idle peers, inproc              3.75 us    3.75 us    3.75 us",
+            "  shm: 1.48 x and 5.48 x the floor: the idle ones cost 270 %",
+            "  inproc: 20.3 x and 75.0 x the floor: the idle ones cost 270 %",
+        ]
+    );
 }
 
 #[test]
@@ -88,7 +134,8 @@ startup: from start to end
                                           p50        p99        min
   phalanx run -n 8                    20.0 ms    30.0 ms    10.0 ms
 ";
-    assert_eq!(table(&[Row::of_runs(task, &[2e7, 1e7, 3e7])]), expected);
+    let runs = [2e7, 1e7, 3e7].map(|time| Sample { time, floor: None });
+    assert_eq!(table(&Row::all(task, &[runs.to_vec()])), expected);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::harness::{Running, empty_pipe, eventually, files, phalanx_run, script};
@@ -86,6 +86,58 @@ fn kill_some(job: &Running, victim: &Victim, dice: &mut Dice) -> Vec<i32> {
         kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
     }
     victims
+}
+
+#[test]
+fn what_ranks_have_started_ends_with_a_launcher_that_is_killed() {
+    let mut dice = Dice(0xC0DE_0F1E_0217);
+    for round in 0..40 {
+        let mut job = Running::start(script(
+            4,
+            &[],
+            "sleep 1000 & (sleep 1000 & sleep 1000) & echo on; wait",
+        ));
+        if round % 2 == 0 {
+            // Every rank has started something by then.
+            job.lines(4);
+        } else {
+            // Not to wait for anything, but to hit another moment in each round: before, between and after the starts.
+            thread::sleep(Duration::from_micros(dice.below(12_000)));
+        }
+        job.signal(Signal::SIGKILL);
+        assert_eq!(job.wait(), None);
+        eventually(&format!("round {round}: all gone"), || {
+            job.processes().is_empty()
+        });
+    }
+}
+
+#[test]
+fn a_signal_to_the_group_of_the_launcher_spares_what_clears_up_after_it() {
+    use std::os::unix::process::CommandExt;
+    let mut command = script(3, &[], "sleep 1000 & echo on; wait");
+    command.process_group(0);
+    let mut job = Running::start(command);
+    job.lines(3);
+    killpg(Pid::from_raw(job.pid()), Signal::SIGKILL).unwrap();
+    assert_eq!(job.wait(), None);
+    eventually("all gone", || job.processes().is_empty());
+}
+
+#[test]
+fn a_job_goes_on_without_its_watcher() {
+    let mut job = Running::start(script(2, &[], "echo on; exec sleep 1000"));
+    job.lines(2);
+    let watcher = |pid: &i32| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm"));
+        name.is_ok_and(|name| name == "phalanx-watch\n")
+    };
+    let watchers: Vec<_> = job.processes().into_iter().filter(watcher).collect();
+    assert_eq!(watchers.len(), 1, "{watchers:?}");
+    kill(Pid::from_raw(watchers[0]), Signal::SIGKILL).unwrap();
+    job.signal(Signal::SIGTERM);
+    assert_eq!(job.wait(), Some(143));
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }
 
 #[test]

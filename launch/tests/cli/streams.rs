@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
@@ -33,6 +33,51 @@ fn lines_of_many_ranks_stay_whole_and_in_order() {
         }
         assert_eq!(next, [3000; 8]);
     }
+}
+
+/// Both streams of a job into one pipe: what comes out, and the exit code.
+fn finish_as_one(mut command: Command) -> (i32, Vec<u8>) {
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    command.stdout(writer.try_clone().unwrap()).stderr(writer);
+    let mut child = command.spawn().unwrap();
+    // It holds the writing ends.
+    drop(command);
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes).unwrap();
+    (child.wait().unwrap().code().unwrap(), bytes)
+}
+
+#[test]
+fn long_lines_stay_whole_also_where_output_and_errors_go_to_the_same_place() {
+    // Half a line of 300,000 digits at a time, so that those of all ranks come in pieces and in turns.
+    let body = "half() { head -c 150000 /dev/zero | tr '\\0' $PHALANX_RANK; }
+        for i in 1 2 3; do half; half; echo; half >&2; half >&2; echo >&2; echo short; done";
+    let (code, bytes) = finish_as_one(script(4, &[], body));
+    assert_eq!(code, 0);
+    let text = String::from_utf8(bytes).unwrap();
+    let mut long = [0; 4];
+    for line in text.lines().filter(|&line| line != "short") {
+        let rank = line[..1].parse::<usize>().unwrap();
+        assert!(line.len() == 300_000 && line.bytes().all(|byte| byte == line.as_bytes()[0]));
+        long[rank] += 1;
+    }
+    assert_eq!(long, [6; 4]);
+    assert_eq!(text.lines().filter(|&line| line == "short").count(), 12);
+}
+
+#[test]
+fn pieces_of_a_line_that_is_too_long_have_their_tag_and_no_other_line_in_them() {
+    const LENGTH: usize = 3_000_000;
+    let body = format!("head -c {LENGTH} /dev/zero | tr '\\0' $PHALANX_RANK; echo");
+    let (code, stdout, _) = finish(script(3, &["--tag-output"], &body));
+    assert_eq!(code, 0);
+    let mut lengths = [0; 3];
+    for line in stdout.lines() {
+        let (rank, digits) = line.strip_prefix('[').unwrap().split_once("] ").unwrap();
+        assert!(digits.bytes().all(|byte| byte == rank.as_bytes()[0]));
+        lengths[rank.parse::<usize>().unwrap()] += digits.len();
+    }
+    assert_eq!(lengths, [LENGTH; 3]);
 }
 
 #[test]

@@ -110,10 +110,13 @@ impl Running {
         pids.filter(|&pid| self.is_marked(pid)).collect()
     }
 
-    /// The processes of the job but for the launcher.
+    /// The processes of the job but for the launcher and its watcher, and for ranks that are still copies of the launcher.
     pub(crate) fn ranks(&self) -> Vec<i32> {
         let mut ranks = self.processes();
-        ranks.retain(|&pid| pid != self.pid());
+        ranks.retain(|&pid| {
+            let name = fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            pid != self.pid() && !["", "phalanx", "phalanx-watch"].contains(&name.trim())
+        });
         ranks
     }
 

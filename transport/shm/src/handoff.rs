@@ -26,6 +26,8 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{Pid, getpid, getppid};
 
+use crate::watcher::Place;
+
 /// What a child gets beside its arguments and environment.
 #[derive(Clone, Debug, Default)]
 pub struct Handoff {
@@ -37,6 +39,8 @@ pub struct Handoff {
     pub inherit: Vec<Arc<OwnedFd>>,
     /// The only processor that the child may run on; `None` leaves the affinity as it is.
     pub processor: Option<usize>,
+    /// The place in a watcher's list for the process group of the child, which it has to lead.
+    pub watched: Option<Place>,
 }
 
 /// Makes `command` apply `handoff` when it starts, and makes its process die with the calling *thread*.
@@ -64,6 +68,7 @@ pub fn prepare(command: &mut Command, handoff: Handoff) -> io::Result<()> {
         launcher: getpid(),
         processors: handoff.processor.map(only).transpose()?,
         inherit: handoff.inherit,
+        watched: handoff.watched,
     };
     // SAFETY: the closure runs in the forked child, where only async-signal-safe work is sound. `Prepared::apply` makes
     // system calls through thin wrappers that neither allocate nor lock; errors are plain numbers. What it reads
@@ -115,6 +120,7 @@ struct Prepared {
     launcher: Pid,
     processors: Option<CpuSet>,
     inherit: Vec<Arc<OwnedFd>>,
+    watched: Option<Place>,
 }
 
 impl Prepared {
@@ -124,6 +130,9 @@ impl Prepared {
         if getppid() != self.launcher {
             // It died between fork and the line above, so no signal will come.
             return Err(io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        if let Some(place) = &self.watched {
+            place.fill();
         }
         for signal in [libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
             // SAFETY: SIG_DFL installs no handler, so no code of this process can run because of it.
@@ -184,7 +193,7 @@ mod tests {
         fcntl(&leaky, FcntlArg::F_SETFD(FdFlag::empty())).unwrap();
         let handoff = Handoff {
             inherit: vec![Arc::clone(&kept)],
-            processor: None,
+            ..Handoff::default()
         };
         // `ls` itself opens the directory, as the lowest free number.
         let listed = output("ls -l /proc/self/fd", handoff);
@@ -200,8 +209,8 @@ mod tests {
             .rfind(|&number| allowed.is_set(number).unwrap())
             .unwrap();
         let handoff = Handoff {
-            inherit: Vec::new(),
             processor: Some(processor),
+            ..Handoff::default()
         };
         let listed = output("grep Cpus_allowed_list /proc/self/status", handoff);
         assert_eq!(
@@ -231,8 +240,8 @@ mod tests {
     #[test]
     fn a_processor_beyond_the_kernels_sets_is_an_error() {
         let handoff = Handoff {
-            inherit: Vec::new(),
             processor: Some(usize::MAX),
+            ..Handoff::default()
         };
         assert!(prepare(&mut Command::new("true"), handoff).is_err());
     }

@@ -60,6 +60,8 @@ mod port;
 mod probe;
 #[cfg(not(phalanx_loom))]
 mod segment;
+#[cfg(not(phalanx_loom))]
+pub mod watcher;
 
 #[cfg(not(any(phalanx_loom, phalanx_shuttle)))]
 mod system;
