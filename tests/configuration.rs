@@ -56,7 +56,7 @@ mod ranks {
         harness::rank(|world| {
             let config = world.config();
             assert_eq!(config.protocol().eager_limit, 48);
-            assert_eq!(config.protocol().chunk_window, Some(64 << 10));
+            assert_eq!(config.protocol().chunk_window, 64 << 10);
             let origin = Origin::Variable("PHALANX_EAGER_LIMIT");
             assert_eq!(config.origin("protocol.eager_limit"), Some(&origin));
             // The extremes work.
