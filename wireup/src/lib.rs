@@ -1,19 +1,22 @@
 //! Who is rank k, and how to reach it.
 //!
 //! A process learns its place in the world from a few environment variables that the launcher sets (module
-//! [`environment`]); [`Place::discover`] reads them. Everything here is pure: the environment is an argument, nothing
-//! opens a descriptor or a socket, so that every rule is tested without starting a process.
+//! [`environment`]); [`Place::discover`] reads them. It is pure: the environment is an argument, nothing opens a
+//! descriptor or a socket, so that every rule is tested without starting a process.
 //!
 //! Three answers are possible:
-//! - variables of Phalanx are there and agree: the rank, the size and where the node segment is;
+//! - variables of Phalanx are there and agree: the rank, the size, and where the node segment is;
 //! - no variable of any launcher is there: a world of one;
 //! - anything else is an error that names the variable, its value and the cure. In particular a program started by a
 //!   launcher of another message-passing system ([`ForeignLauncher`]) is told so once, instead of being "rank 0 of 1"
 //!   as many times as it was started.
+//!
+//! Which hosts take part, and which rank runs where, is in [`hostlist`].
 #![forbid(unsafe_code)]
 
 pub mod environment;
 mod foreign;
+pub mod hostlist;
 mod place;
 
 pub use foreign::ForeignLauncher;
