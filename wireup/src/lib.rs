@@ -5,7 +5,7 @@
 //! descriptor or a socket, so that every rule is tested without starting a process.
 //!
 //! Three answers are possible:
-//! - variables of Phalanx are there and agree: the rank, the size, and where the node segment is;
+//! - variables of Phalanx are there and agree: the rank, the size, where the node segment is and how to reach the wire-up;
 //! - no variable of any launcher is there: a world of one;
 //! - anything else is an error that names the variable, its value and the cure. In particular a program started by a
 //!   launcher of another message-passing system ([`ForeignLauncher`]) is told so once, instead of being "rank 0 of 1"
@@ -18,6 +18,8 @@ pub mod environment;
 mod foreign;
 pub mod hostlist;
 mod place;
+mod slurm;
 
 pub use foreign::ForeignLauncher;
-pub use place::{Place, PlaceError, SegmentSource};
+pub use place::{Place, PlaceError, SegmentSource, WireupSource};
+pub use slurm::SlurmStep;
