@@ -11,10 +11,12 @@
 //!   launcher of another message-passing system ([`ForeignLauncher`]) is told so once, instead of being "rank 0 of 1"
 //!   as many times as it was started.
 //!
-//! Which hosts take part, and which rank runs where, is in [`hostlist`].
+//! Over many hosts ranks learn of each other through a tree of agents: [`exchange`]. Which hosts take part, and which rank
+//! runs where, is in [`hostlist`].
 #![forbid(unsafe_code)]
 
 pub mod environment;
+pub mod exchange;
 mod foreign;
 pub mod hostlist;
 mod place;
