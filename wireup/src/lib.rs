@@ -12,13 +12,15 @@
 //!   as many times as it was started.
 //!
 //! Over many hosts ranks learn of each other through a tree of agents: [`exchange`]. Which hosts take part, and which rank
-//! runs where, is in [`hostlist`].
+//! runs where, is in [`hostlist`];
+//! which addresses a rank offers, in [`interfaces`].
 #![forbid(unsafe_code)]
 
 pub mod environment;
 pub mod exchange;
 mod foreign;
 pub mod hostlist;
+pub mod interfaces;
 mod place;
 mod slurm;
 

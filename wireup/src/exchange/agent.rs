@@ -167,6 +167,21 @@ impl Agent {
         self.abort.as_ref()
     }
 
+    /// The ranks below children that have not said their name and are not lost.
+    #[must_use]
+    pub fn absent(&self) -> RankSet {
+        let children = self.children.values();
+        children
+            .filter(|child| child.stage == Stage::Silent)
+            .fold(RankSet::default(), |ranks, child| ranks.union(&child.ranks))
+    }
+
+    /// The number of children, whatever has become of them.
+    #[must_use]
+    pub fn children(&self) -> usize {
+        self.children.len()
+    }
+
     /// Whether every child has left or is lost.
     #[must_use]
     pub fn is_finished(&self) -> bool {

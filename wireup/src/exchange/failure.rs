@@ -150,6 +150,14 @@ impl Fault {
 }
 
 /// Why an operation of a rank ends without its result.
+///
+/// # Examples
+/// ```
+/// use phalanx_wireup::exchange::{Failure, Member, Misuse};
+///
+/// let failure = Member::new(0, 2).start_get(2).unwrap_err();
+/// assert_eq!(failure, Failure::Misuse(Misuse::NoSuchRank { rank: 0, of: 2, size: 2 }));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Failure {

@@ -100,7 +100,7 @@ impl Message {
     }
 }
 
-/// The version of the messages. A change of [`Message`] or [`Card`] changes it, and the test that pins the bytes.
+/// The version of the messages. A change of a message or of [`Card`] changes it, and the test that pins the bytes.
 pub const VERSION: u8 = 1;
 
 /// The longest frame. It fits into one message of the encrypted channel (65,535 bytes) and holds the largest set of ranks.
