@@ -13,5 +13,12 @@ pub const SIZE: &str = "PHALANX_SIZE";
 /// Where the node segment is: `fd:<number>` or `name:<name>`.
 pub const SEGMENT: &str = "PHALANX_SEGMENT";
 
+/// How to reach the wire-up: `fd:<number>` of a stream that the launcher left open, or `host:port` of a rendezvous.
+/// Empty counts as not set, so that a launcher can hide the rendezvous of an outer job.
+pub const RENDEZVOUS: &str = "PHALANX_RENDEZVOUS";
+
+/// Path of the file with the token that all ranks of a job share and that secures the rendezvous.
+pub const TOKEN_FILE: &str = "PHALANX_TOKEN_FILE";
+
 /// Path of the configuration file given to the launcher.
 pub const CONFIG: &str = "PHALANX_CONFIG";

@@ -1,12 +1,14 @@
-//! The place of a process in its world: rank, size, and where the node segment is.
+//! The place of a process in its world: rank, size, where the node segment is, and how to reach the wire-up.
 //!
 //! Half a set of variables is always an error. Guessing would turn a typing mistake in a job script into N worlds of
 //! one that all print the right answer N times.
 
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 
-use crate::environment::{RANK, SEGMENT, SIZE};
+use crate::environment::{RANK, RENDEZVOUS, SEGMENT, SIZE, TOKEN_FILE};
 use crate::foreign::ForeignLauncher;
+use crate::slurm::SlurmStep;
 
 /// Where a process stands in its world.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,8 +18,10 @@ pub struct Place {
     pub rank: usize,
     /// The number of ranks, at least one.
     pub size: usize,
-    /// The segment shared by the ranks of this host; `None` only in a world of one.
+    /// The segment shared by the ranks of this host; `None` in a world of one, and where the wire-up has to tell.
     pub segment: Option<SegmentSource>,
+    /// How to reach the wire-up; `None` where all ranks are on this host.
+    pub wireup: Option<WireupSource>,
 }
 
 /// How a rank gets hold of the node segment.
@@ -30,6 +34,21 @@ pub enum SegmentSource {
     Named(String),
 }
 
+/// How a rank reaches the wire-up, which tells it of the ranks on other hosts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WireupSource {
+    /// A byte stream to the agent of this host, which the launcher left open for the rank.
+    Inherited(RawFd),
+    /// The address of a rendezvous, for ranks that nobody of ours started.
+    Rendezvous {
+        /// The address, `host:port`.
+        address: String,
+        /// The file with the token that secures the channel.
+        token_file: PathBuf,
+    },
+}
+
 impl Place {
     /// The place of a process that no launcher started: rank 0 of 1.
     #[must_use]
@@ -38,6 +57,7 @@ impl Place {
             rank: 0,
             size: 1,
             segment: None,
+            wireup: None,
         }
     }
 
@@ -52,6 +72,24 @@ impl Place {
             rank,
             size,
             segment: Some(segment),
+            wireup: None,
+        }
+    }
+
+    /// The same place, reaching ranks on other hosts through `wireup`.
+    ///
+    /// # Examples
+    /// ```
+    /// use phalanx_wireup::{Place, SegmentSource, WireupSource};
+    ///
+    /// let place = Place::new(2, 8, SegmentSource::Inherited(3)).with_wireup(WireupSource::Inherited(4));
+    /// assert!(place.variables().contains(&("PHALANX_RENDEZVOUS", "fd:4".to_owned())));
+    /// ```
+    #[must_use]
+    pub fn with_wireup(self, wireup: WireupSource) -> Self {
+        Self {
+            wireup: Some(wireup),
+            ..self
         }
     }
 
@@ -80,40 +118,33 @@ impl Place {
     /// # Ok::<(), phalanx_wireup::PlaceError>(())
     /// ```
     pub fn discover(env: impl Fn(&str) -> Option<String>) -> Result<Self, PlaceError> {
+        let wireup = WireupSource::discover(&env)?;
         let (rank, size) = match (env(RANK), env(SIZE)) {
             (Some(rank), Some(size)) => (number(RANK, &rank)?, number(SIZE, &size)?),
-            (Some(value), None) => {
-                return Err(PlaceError::Incomplete {
-                    present: RANK,
-                    value,
-                    missing: SIZE,
-                });
-            }
-            (None, Some(value)) => {
-                return Err(PlaceError::Incomplete {
-                    present: SIZE,
-                    value,
-                    missing: RANK,
-                });
-            }
-            (None, None) => return Self::without_launcher(env),
+            (Some(value), None) => return Err(PlaceError::incomplete(RANK, value, SIZE)),
+            (None, Some(value)) => return Err(PlaceError::incomplete(SIZE, value, RANK)),
+            (None, None) => match Self::numbered_by_slurm(&env, wireup.as_ref()) {
+                Some(numbers) => numbers,
+                None => return Self::without_launcher(env),
+            },
         };
         if rank >= size {
             return Err(PlaceError::OutOfRange { rank, size });
         }
         let segment = env(SEGMENT).map(SegmentSource::parse).transpose()?;
-        if size > 1 && segment.is_none() {
+        if size > 1 && segment.is_none() && wireup.is_none() {
             return Err(PlaceError::NoSegment { size });
         }
         Ok(Self {
             rank,
             size,
             segment,
+            wireup,
         })
     }
 
     /// The variables that make [`discover`](Self::discover) in a rank find this place. A launcher sets all of them and
-    /// thereby replaces those of an outer job.
+    /// thereby replaces those of an outer job; that of the rendezvous is therefore there also when it is empty.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![(RANK, self.rank.to_string()), (SIZE, self.size.to_string())];
@@ -122,20 +153,32 @@ impl Place {
                 .as_ref()
                 .map(|segment| (SEGMENT, segment.to_string())),
         );
+        let rendezvous = self.wireup.as_ref().map(ToString::to_string);
+        variables.push((RENDEZVOUS, rendezvous.unwrap_or_default()));
+        if let Some(WireupSource::Rendezvous { token_file, .. }) = &self.wireup {
+            variables.push((TOKEN_FILE, token_file.display().to_string()));
+        }
         variables
+    }
+
+    /// Slurm numbers the ranks only where the user says how they shall meet; without that `srun` is a foreign launcher.
+    fn numbered_by_slurm(
+        env: &impl Fn(&str) -> Option<String>,
+        wireup: Option<&WireupSource>,
+    ) -> Option<(usize, usize)> {
+        let step = wireup.and_then(|_| SlurmStep::detect(env))?;
+        Some((step.rank(), step.size()))
     }
 
     fn without_launcher(env: impl Fn(&str) -> Option<String>) -> Result<Self, PlaceError> {
         if let Some(value) = env(SEGMENT) {
-            return Err(PlaceError::Incomplete {
-                present: SEGMENT,
-                value,
-                missing: RANK,
-            });
+            return Err(PlaceError::incomplete(SEGMENT, value, RANK));
         }
-        match ForeignLauncher::detect(env) {
-            Some(launcher) => Err(PlaceError::Foreign(launcher)),
-            None => Ok(Self::alone()),
+        let rendezvous = env(RENDEZVOUS).filter(|value| !value.is_empty());
+        match (ForeignLauncher::detect(env), rendezvous) {
+            (Some(launcher), _) => Err(PlaceError::Foreign(launcher)),
+            (None, Some(value)) => Err(PlaceError::incomplete(RENDEZVOUS, value, RANK)),
+            (None, None) => Ok(Self::alone()),
         }
     }
 }
@@ -161,6 +204,54 @@ impl std::fmt::Display for SegmentSource {
         match self {
             Self::Inherited(descriptor) => write!(f, "fd:{descriptor}"),
             Self::Named(name) => write!(f, "name:{name}"),
+        }
+    }
+}
+
+impl WireupSource {
+    fn discover(env: &impl Fn(&str) -> Option<String>) -> Result<Option<Self>, PlaceError> {
+        let token_file = env(TOKEN_FILE);
+        let Some(value) = env(RENDEZVOUS) else {
+            return match token_file {
+                Some(value) => Err(PlaceError::incomplete(TOKEN_FILE, value, RENDEZVOUS)),
+                None => Ok(None),
+            };
+        };
+        // An empty one is the word of a launcher that hides an outer job's, whose token file then means nothing either.
+        if value.is_empty() {
+            return Ok(None);
+        }
+        let Some((host, port)) = value.rsplit_once(':') else {
+            return Err(PlaceError::BadRendezvous { value });
+        };
+        if host == "fd" {
+            return match port.parse() {
+                Ok(fd) if fd >= 0 => Ok(Some(Self::Inherited(fd))),
+                _ => Err(PlaceError::BadRendezvous { value }),
+            };
+        }
+        // An IPv6 address without brackets would lose its last group to the port.
+        let is_bare_ipv6 = host.contains(':') && !(host.starts_with('[') && host.ends_with(']'));
+        let is_port = port.parse::<u16>().is_ok_and(|port| port > 0);
+        if host.is_empty() || is_bare_ipv6 || !is_port {
+            return Err(PlaceError::BadRendezvous { value });
+        }
+        match token_file {
+            Some(file) if !file.is_empty() => Ok(Some(Self::Rendezvous {
+                address: value,
+                token_file: file.into(),
+            })),
+            _ => Err(PlaceError::incomplete(RENDEZVOUS, value, TOKEN_FILE)),
+        }
+    }
+}
+
+/// The value of `PHALANX_RENDEZVOUS`.
+impl std::fmt::Display for WireupSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Inherited(descriptor) => write!(f, "fd:{descriptor}"),
+            Self::Rendezvous { address, .. } => f.write_str(address),
         }
     }
 }
@@ -205,7 +296,8 @@ pub enum PlaceError {
     /// More than one rank and no segment to meet in.
     #[error(
         "PHALANX_SIZE={size} but PHALANX_SEGMENT is not set, so the ranks have no shared memory to meet in: start the \
-         program with `phalanx run`, or give all ranks the same PHALANX_SEGMENT=name:NAME"
+         program with `phalanx run`, give all ranks of one host the same PHALANX_SEGMENT=name:NAME, or set \
+         PHALANX_RENDEZVOUS and PHALANX_TOKEN_FILE"
     )]
     NoSegment {
         /// The size.
@@ -219,9 +311,28 @@ pub enum PlaceError {
         /// The value.
         value: String,
     },
+    /// The address of the rendezvous is malformed.
+    #[error(
+        "PHALANX_RENDEZVOUS={value:?} is neither HOST:PORT nor fd:NUMBER: name the host and a port from 1 to 65535 \
+         where the ranks meet, an IPv6 address in brackets"
+    )]
+    BadRendezvous {
+        /// The value.
+        value: String,
+    },
     /// The process was started, with others, by a launcher that Phalanx does not understand.
     #[error("{0}")]
     Foreign(ForeignLauncher),
+}
+
+impl PlaceError {
+    const fn incomplete(present: &'static str, value: String, missing: &'static str) -> Self {
+        Self::Incomplete {
+            present,
+            value,
+            missing,
+        }
+    }
 }
 
 fn number(variable: &'static str, value: &str) -> Result<usize, PlaceError> {
@@ -232,110 +343,4 @@ fn number(variable: &'static str, value: &str) -> Result<usize, PlaceError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn discover(variables: &[(&str, &str)]) -> Result<Place, PlaceError> {
-        Place::discover(|name| {
-            let found = variables.iter().find(|(key, _)| *key == name)?;
-            Some(found.1.to_owned())
-        })
-    }
-
-    #[test]
-    fn no_variables_are_a_world_of_one() {
-        assert_eq!(discover(&[]), Ok(Place::alone()));
-    }
-
-    #[test]
-    fn what_a_launcher_writes_is_what_a_rank_reads() {
-        for segment in [
-            SegmentSource::Inherited(7),
-            SegmentSource::Named("/job:1".to_owned()),
-        ] {
-            let place = Place::new(3, 4, segment);
-            let variables = place.variables();
-            let borrowed: Vec<_> = variables
-                .iter()
-                .map(|(name, value)| (*name, value.as_str()))
-                .collect();
-            assert_eq!(discover(&borrowed), Ok(place));
-        }
-    }
-
-    #[test]
-    fn a_single_rank_needs_no_segment() {
-        assert_eq!(discover(&[(RANK, "0"), (SIZE, "1")]), Ok(Place::alone()));
-    }
-
-    #[test]
-    fn half_a_set_of_variables_is_an_error_that_names_the_other_half() {
-        for (present, missing) in [(RANK, SIZE), (SIZE, RANK), (SEGMENT, RANK)] {
-            let error = discover(&[(present, "1")]).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("{present}=1")) && error.contains(missing),
-                "{error}"
-            );
-        }
-    }
-
-    #[test]
-    fn garbage_is_named_with_its_variable() {
-        for garbage in ["", "-1", "two", "1 ", "0x1", "1.0", "99999999999999999999"] {
-            let error = discover(&[(RANK, garbage), (SIZE, "4")]).unwrap_err();
-            assert_eq!(
-                error,
-                PlaceError::NotANumber {
-                    variable: RANK,
-                    value: garbage.to_owned()
-                }
-            );
-            let error = discover(&[(RANK, "0"), (SIZE, garbage)]).unwrap_err();
-            assert_eq!(
-                error,
-                PlaceError::NotANumber {
-                    variable: SIZE,
-                    value: garbage.to_owned()
-                }
-            );
-        }
-    }
-
-    #[test]
-    fn a_rank_beyond_the_size_is_an_error() {
-        for (rank, size) in [(4, 4), (5, 4), (0, 0)] {
-            let (rank_text, size_text) = (rank.to_string(), size.to_string());
-            let error = discover(&[(RANK, &rank_text), (SIZE, &size_text)]);
-            assert_eq!(error, Err(PlaceError::OutOfRange { rank, size }));
-        }
-    }
-
-    #[test]
-    fn many_ranks_without_a_segment_are_an_error() {
-        assert_eq!(
-            discover(&[(RANK, "0"), (SIZE, "2")]),
-            Err(PlaceError::NoSegment { size: 2 })
-        );
-    }
-
-    #[test]
-    fn a_malformed_segment_is_an_error() {
-        for value in ["", "3", "fd:", "fd:-1", "fd:x", "name:", "file:/tmp/x"] {
-            let error = discover(&[(RANK, "0"), (SIZE, "2"), (SEGMENT, value)]);
-            assert_eq!(
-                error,
-                Err(PlaceError::BadSegment {
-                    value: value.to_owned()
-                })
-            );
-        }
-    }
-
-    #[test]
-    fn variables_of_phalanx_win_over_a_foreign_launcher() {
-        let foreign = [("PMI_RANK", "1"), ("PMI_SIZE", "4")];
-        assert!(matches!(discover(&foreign), Err(PlaceError::Foreign(_))));
-        let ours = [foreign[0], foreign[1], (RANK, "0"), (SIZE, "1")];
-        assert_eq!(discover(&ours), Ok(Place::alone()));
-    }
-}
+mod tests;

@@ -1,0 +1,355 @@
+//! An agent, or the root, with its channels.
+//!
+//! ```text
+//!              channel to the parent
+//!                       |
+//!   door (listener) -> Hub = Agent + channels
+//!                     / | \
+//!            channels of its children
+//! ```
+//!
+//! One thread drives it, by [`Hub::turn`]: the launcher from its own loop, or [`Hub::serve`] until all have left.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollFd, PollFlags};
+
+use crate::channel::{Channel, ChannelError, Token, wait};
+use crate::exchange::{Agent, AgentEvent, RankSet, Who};
+use crate::rendezvous;
+
+/// An agent with its channels. [`Client`](crate::Client) has an example.
+#[derive(Debug)]
+pub struct Hub {
+    agent: Agent,
+    links: Vec<Link>,
+    door: Option<Door>,
+    events: VecDeque<HubEvent>,
+}
+
+/// What the owner of a hub may want to know.
+///
+/// # Examples
+/// ```
+/// use phalanx_wireup::exchange::{Agent, AgentEvent, Shape, Who};
+/// use phalanx_wireup::{Hub, HubEvent};
+///
+/// let mut hub = Hub::new(Agent::root(Shape::new(2).with_ranks(0..2))?);
+/// hub.agent_mut().handle_closed(Who::Rank(1), "exited with code 1");
+/// let event = hub.poll_event();
+/// assert!(matches!(event, Some(HubEvent::Agent(AgentEvent::Lost(loss))) if loss.ranks.contains(1)));
+/// # Ok::<(), phalanx_wireup::exchange::ShapeError>(())
+/// ```
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum HubEvent {
+    /// Something happened in the exchange.
+    Agent(AgentEvent),
+    /// Somebody was turned away at the door.
+    Refused {
+        /// From where it came.
+        from: SocketAddr,
+        /// Why.
+        cause: String,
+    },
+    /// Nobody can be let in for the moment; it is tried again.
+    DoorStuck {
+        /// Why: mostly that this process may open no more descriptors.
+        cause: io::Error,
+    },
+}
+
+/// A listener, and what who comes has to know.
+#[derive(Debug)]
+struct Door {
+    listener: TcpListener,
+    token: Token,
+    /// Until when it is left alone, after it failed.
+    stuck_until: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Link {
+    channel: Channel,
+    peer: Peer,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Peer {
+    Known(Who),
+    /// Came in by the door and has to say its name by then.
+    Stranger {
+        from: SocketAddr,
+        deadline: Instant,
+    },
+}
+
+impl Hub {
+    /// A hub without channels.
+    #[must_use]
+    pub fn new(agent: Agent) -> Self {
+        Self {
+            agent,
+            links: Vec::new(),
+            door: None,
+            events: VecDeque::new(),
+        }
+    }
+
+    /// Uses `channel` to talk to `peer`, the parent or a child.
+    pub fn attach(&mut self, peer: Who, channel: Channel) {
+        let peer = Peer::Known(peer);
+        self.links.push(Link { channel, peer });
+    }
+
+    /// Lets children in by `listener` who know `token`. Who has not said its name after ten seconds is turned away.
+    ///
+    /// # Errors
+    /// When the listener cannot be made non-blocking.
+    pub fn open_door(&mut self, listener: TcpListener, token: Token) -> io::Result<()> {
+        listener.set_nonblocking(true)?;
+        self.door = Some(Door {
+            listener,
+            token,
+            stuck_until: None,
+        });
+        Ok(())
+    }
+
+    /// The agent, to look at.
+    #[must_use]
+    pub const fn agent(&self) -> &Agent {
+        &self.agent
+    }
+
+    /// The agent, to tell it of a death that was seen elsewhere, or to abort. What it has to say goes out with the next
+    /// [`turn`](Self::turn).
+    pub const fn agent_mut(&mut self) -> &mut Agent {
+        &mut self.agent
+    }
+
+    /// What has happened since the last call, one thing at a time.
+    pub fn poll_event(&mut self) -> Option<HubEvent> {
+        let event = self.agent.poll_event().map(HubEvent::Agent);
+        event.or_else(|| self.events.pop_front())
+    }
+
+    /// The descriptors that [`turn`](Self::turn) waits at, for an own loop that calls it with no limit to wait.
+    pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+        let door = self
+            .open()
+            .map(|door| PollFd::new(door.listener.as_fd(), PollFlags::POLLIN));
+        door.into_iter()
+            .chain(self.links.iter().flat_map(|link| link.channel.interests()))
+    }
+
+    /// Writes what the agent has to say, waits for at most `limit` until something comes, and takes it in.
+    ///
+    /// A connection that fails or brings what nobody of ours sends is closed, and its peer counts as lost: that is an event,
+    /// not an error.
+    ///
+    /// # Errors
+    /// When the system cannot wait.
+    pub fn turn(&mut self, limit: Duration) -> io::Result<()> {
+        self.send();
+        let now = Instant::now();
+        let deadlines = self.links.iter().filter_map(|link| match link.peer {
+            Peer::Stranger { deadline, .. } => Some(deadline.saturating_duration_since(now)),
+            Peer::Known(_) => None,
+        });
+        let stuck = self.door.iter().filter_map(|door| door.stuck_until);
+        let stuck = stuck.map(|end| end.saturating_duration_since(now));
+        let limit = deadlines.chain(stuck).fold(limit, Duration::min);
+        wait(&mut self.interests().collect::<Vec<_>>(), limit)?;
+        self.admit();
+        self.take_in();
+        self.send();
+        Ok(())
+    }
+
+    /// Serves until every child has left or is lost and all is written.
+    ///
+    /// # Errors
+    /// [`HubError::TimedOut`] when `limit` passes before, naming the ranks that have not come.
+    pub fn serve(&mut self, limit: Duration) -> Result<(), HubError> {
+        let deadline = Instant::now().checked_add(limit);
+        while !self.is_finished() {
+            let left = deadline.map_or(Duration::MAX, |end| {
+                end.saturating_duration_since(Instant::now())
+            });
+            if left.is_zero() {
+                let absent = self.agent.absent();
+                return Err(HubError::TimedOut { limit, absent });
+            }
+            self.turn(left)?;
+        }
+        Ok(())
+    }
+
+    /// Whether every child has left or is lost and all is written.
+    #[must_use]
+    pub fn is_finished(&self) -> bool {
+        let mut links = self.links.iter();
+        self.agent.is_finished() && !links.any(|link| link.channel.has_more_to_write())
+    }
+
+    /// The door, if somebody may come in. A door that is not open is not waited at, for it would end each wait at once.
+    fn open(&self) -> Option<&Door> {
+        let has_room = self.links.len() < self.agent.children() + MOST_STRANGERS;
+        self.door
+            .as_ref()
+            .filter(|door| has_room && door.stuck_until.is_none())
+    }
+
+    /// Lets in who stands at the door.
+    fn admit(&mut self) {
+        if let Some(door) = &mut self.door {
+            let now = Instant::now();
+            door.stuck_until = door.stuck_until.filter(|&end| end > now);
+        }
+        while let Some(door) = self.open() {
+            let (stream, from) = match door.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    self.wait_at_door(error);
+                    return;
+                }
+            };
+            let prepared = rendezvous::prepare(&stream).map_err(ChannelError::from);
+            match prepared.and_then(|()| Channel::answering(stream, &door.token)) {
+                Ok(channel) => {
+                    let deadline = Instant::now() + INTRODUCTION;
+                    let peer = Peer::Stranger { from, deadline };
+                    self.links.push(Link { channel, peer });
+                }
+                Err(error) => self.events.push_back(HubEvent::Refused {
+                    from,
+                    cause: error.to_string(),
+                }),
+            }
+        }
+    }
+
+    /// Leaves the door alone for a while, unless it is only that nobody stands there.
+    fn wait_at_door(&mut self, cause: io::Error) {
+        use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+        if !matches!(cause.kind(), ConnectionAborted | Interrupted | WouldBlock) {
+            if let Some(door) = &mut self.door {
+                door.stuck_until = Some(Instant::now() + STUCK);
+            }
+            self.events.push_back(HubEvent::DoorStuck { cause });
+        }
+    }
+
+    /// Takes in what has come by all channels, and closes those that are of no more use.
+    fn take_in(&mut self) {
+        let mut index = 0;
+        while index < self.links.len() {
+            let link = &mut self.links[index];
+            match link.take_in(&mut self.agent) {
+                Ok(()) => index += 1,
+                Err(cause) => self.close(index, cause),
+            }
+        }
+    }
+
+    /// Writes what the agent has to say.
+    fn send(&mut self) {
+        while let Some((to, frame)) = self.agent.poll_frame() {
+            let mut links = self.links.iter_mut();
+            let link = links.find(|link| matches!(link.peer, Peer::Known(who) if who == to));
+            // A channel that cannot take it is closed when it is read or flushed.
+            if let Some(link) = link {
+                link.channel.queue(frame.to_vec()).ok();
+            }
+        }
+        let mut index = 0;
+        while index < self.links.len() {
+            match self.links[index].channel.flush() {
+                Ok(_) => index += 1,
+                // Its last words may be waiting to be read.
+                Err(error) => {
+                    let link = &mut self.links[index];
+                    let cause = link.take_in(&mut self.agent).err();
+                    self.close(index, cause.unwrap_or_else(|| error.to_string()));
+                }
+            }
+        }
+    }
+
+    fn close(&mut self, index: usize, cause: String) {
+        match self.links.swap_remove(index).peer {
+            Peer::Known(who) => self.agent.handle_closed(who, &cause),
+            Peer::Stranger { from, .. } => {
+                self.events.push_back(HubEvent::Refused { from, cause });
+            }
+        }
+    }
+}
+
+impl Link {
+    /// Hands all that has come to the agent. The error says why the link is to be closed.
+    fn take_in(&mut self, agent: &mut Agent) -> Result<(), String> {
+        let filled = self.channel.fill();
+        loop {
+            match self.channel.next_frame() {
+                Ok(Some(frame)) => self.handle(agent, &frame)?,
+                Ok(None) => break,
+                Err(error) => return Err(error.to_string()),
+            }
+        }
+        filled.map_err(|error| error.to_string())?;
+        match self.peer {
+            Peer::Stranger { deadline, .. } if Instant::now() >= deadline => {
+                Err(format!("it did not say its name within {INTRODUCTION:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn handle(&mut self, agent: &mut Agent, frame: &[u8]) -> Result<(), String> {
+        let who = match self.peer {
+            Peer::Known(who) => who,
+            Peer::Stranger { .. } => agent
+                .greeted_by(frame)
+                .map_err(|fault| format!("it sent {fault}"))?,
+        };
+        self.peer = Peer::Known(who);
+        agent
+            .handle_frame(who, frame)
+            .map_err(|error| error.to_string())
+    }
+}
+
+/// Why a hub stopped serving.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum HubError {
+    /// The system cannot wait for descriptors.
+    #[error("the wire-up cannot wait for its connections: {0}")]
+    System(#[from] io::Error),
+    /// The time is over.
+    #[error(
+        "the wire-up was not over after {limit:?}; absent: {absent} (start them, or wait longer)"
+    )]
+    TimedOut {
+        /// How long it served.
+        limit: Duration,
+        /// Ranks that never came.
+        absent: RankSet,
+    },
+}
+
+/// How long a stranger may take to prove that it knows the token and to say its name. Both are a round trip; a machine that
+/// starts a thousand ranks at once is slow.
+const INTRODUCTION: Duration = Duration::from_secs(10);
+
+/// How long a door is left alone that could let nobody in.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// Strangers beside as many as may still come rightly, so that they cannot use up the descriptors of this process.
+const MOST_STRANGERS: usize = 64;
