@@ -80,6 +80,7 @@ impl<'a> Leader<'a> {
     ) -> anyhow::Result<()> {
         let mut before = self.probe()?;
         for (row, workload) in workloads.iter_mut().enumerate() {
+            self.warm_up(row, workload.as_mut(), iterations[row])?;
             let mut time = self.sample(row, workload.as_mut(), iterations[row])?;
             // Calibration met a bad moment: what was measured with so few iterations is no measure.
             while time < SAMPLE / 4 && iterations[row] < MOST_ITERATIONS {
@@ -115,6 +116,17 @@ impl<'a> Leader<'a> {
             let factor = (1.2 * factor).ceil().clamp(2.0, 10.0);
             iterations *= factor as u64;
         }
+    }
+
+    /// The rows before have filled the caches with their own data, which is not what this one asks about.
+    fn warm_up(
+        &self,
+        row: usize,
+        workload: &mut dyn Workload,
+        iterations: u64,
+    ) -> anyhow::Result<()> {
+        self.sample(row, workload, iterations.div_ceil(4))?;
+        Ok(())
     }
 
     fn sample(
