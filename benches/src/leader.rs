@@ -103,7 +103,7 @@ impl<'a> Leader<'a> {
 
     /// How many iterations last long enough for the clock and for what begins and ends a sample not to matter.
     fn calibrate(&self, row: usize, workload: &mut dyn Workload) -> anyhow::Result<u64> {
-        let mut iterations = 1;
+        let mut iterations = FEWEST_ITERATIONS;
         loop {
             // The shorter of two, because the first is cold and either may have lost its core for a while.
             let first = self.sample(row, workload, iterations)?;
@@ -125,7 +125,7 @@ impl<'a> Leader<'a> {
         workload: &mut dyn Workload,
         iterations: u64,
     ) -> anyhow::Result<()> {
-        self.sample(row, workload, iterations.div_ceil(4))?;
+        self.sample(row, workload, (iterations / 4).max(WARM))?;
         Ok(())
     }
 
@@ -159,6 +159,9 @@ impl<'a> Leader<'a> {
 /// Beside it the 24 ns of reading the clock and the microsecond of an order are nothing.
 const SAMPLE: Duration = Duration::from_micros(100);
 
+/// The second message of several MiB still finds caches and translations that the first has only begun to fill.
+const WARM: u64 = 2;
+const FEWEST_ITERATIONS: u64 = 4;
 const MOST_ITERATIONS: u64 = 1 << 20;
 
 /// More samples say nothing more.

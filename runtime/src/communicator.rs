@@ -126,6 +126,9 @@ impl Communicator {
 
     /// The same communicator, on which no blocking call waits longer than `timeout`; requests inherit it.
     ///
+    /// A blocking send from a shared vector is then copied twice as from any other memory: a send that gives up hands the memory back
+    /// to the program, and a peer must not be reading it any more.
+    ///
     /// # Examples
     /// ```
     /// use phalanx_runtime::Error;
