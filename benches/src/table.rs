@@ -196,14 +196,21 @@ fn idle_peers(rows: &[Row]) -> String {
     let transports = transports(rows);
     for transport in &transports {
         let rows = rows.iter().filter(|row| row.record.transport == *transport);
-        let ratios: Vec<_> = rows.map(|row| row.ratio).collect();
-        let [Some(without), Some(with)] = ratios[..] else {
+        let ratios: Vec<_> = rows.map(|row| row.ratio.zip(row.record.floor_ns)).collect();
+        let [Some((without, floor)), Some((with, other_floor))] = ratios[..] else {
             continue;
         };
         let name = match transports[..] {
             [_] => String::new(),
             _ => format!("{transport}: "),
         };
+        if floor.max(other_floor) > MOST_APART * floor.min(other_floor) {
+            let _ = writeln!(
+                text,
+                "  {name}the cores moved between the two, from {floor:.0} to {other_floor:.0} ns: compare nothing",
+            );
+            continue;
+        }
         let cost = (with / without - 1.0) * 100.0;
         let _ = writeln!(
             text,
@@ -214,6 +221,9 @@ fn idle_peers(rows: &[Row]) -> String {
     }
     text
 }
+
+/// Floors further apart than this are of cores in other places, where all else costs another multiple of them.
+const MOST_APART: f64 = 1.3;
 
 /// Three significant digits: more would be noise. A dash for nothing.
 fn digits(value: Option<f64>) -> String {

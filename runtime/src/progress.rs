@@ -242,14 +242,16 @@ impl Progress {
             return core;
         }
         let woken = core.engine.take_woken();
-        if step == Step::Yield || !woken.is_empty() {
-            let others_run = || {
-                woken.into_iter().for_each(Waker::wake);
-                std::thread::yield_now();
-            };
-            return core.outside(others_run).0;
-        }
-        let longest = self.patience.sleep.min(deadline.left());
+        let longest = match step {
+            Step::Sleep(longest) if woken.is_empty() => longest.min(deadline.left()),
+            _ => {
+                let others_run = || {
+                    woken.into_iter().for_each(Waker::wake);
+                    std::thread::yield_now();
+                };
+                return core.outside(others_run).0;
+            }
+        };
         if core.watched {
             // The link watches rings for this thread, of which the one that sleeps does not know: it has to look again.
             self.sleeper.wake();

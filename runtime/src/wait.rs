@@ -18,7 +18,7 @@ pub(crate) struct Patience {
     spin: Spin,
     /// How often to let others run then.
     pub(crate) yields: u32,
-    /// The longest sleep between two looks.
+    /// The longest sleep between the first two looks; it doubles a few times while nothing happens.
     pub(crate) sleep: Duration,
 }
 
@@ -92,7 +92,8 @@ fn parallelism() -> usize {
 pub(crate) enum Step {
     Look,
     Yield,
-    Sleep,
+    /// At most so long.
+    Sleep(Duration),
 }
 
 /// One wait.
@@ -100,6 +101,7 @@ pub(crate) enum Step {
 pub(crate) struct Backoff {
     looks: u32,
     yields: u32,
+    sleeps: u32,
     since: Option<Instant>,
 }
 
@@ -108,6 +110,7 @@ impl Backoff {
         Self {
             looks: 0,
             yields: 0,
+            sleeps: 0,
             since: None,
         }
     }
@@ -147,7 +150,9 @@ impl Backoff {
             return Step::Yield;
         }
         self.yields = patience.yields.max(1);
-        Step::Sleep
+        let longest = patience.sleep.saturating_mul(1 << self.sleeps);
+        self.sleeps = (self.sleeps + 1).min(MOST_DOUBLINGS);
+        Step::Sleep(longest)
     }
 }
 
@@ -157,6 +162,9 @@ const YIELDS: u32 = 50;
 /// Looks before it is asked for the first time how long to look.
 const FIRST_LOOKS: u32 = 4;
 const LOOKS_PER_CLOCK: u32 = 32;
+/// Whatever a rank waits for wakes it; that it looks by itself as well is for what nobody has thought of, and must not cost a job with
+/// hundreds of idle ranks its cores.
+const MOST_DOUBLINGS: u32 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -185,6 +193,30 @@ mod tests {
         assert_eq!(spins(WaitPolicy::Auto), [DEDICATED_SPIN, CROWDED_SPIN]);
         assert_eq!(spins(WaitPolicy::Dedicated), [DEDICATED_SPIN; 2]);
         assert_eq!(spins(WaitPolicy::Shared), [CROWDED_SPIN; 2]);
+    }
+
+    #[test]
+    fn an_idle_rank_sleeps_ever_longer_until_something_happens() {
+        let settings = WaitSettings {
+            policy: WaitPolicy::Shared,
+            yields: Some(0),
+            ..WaitSettings::default()
+        };
+        let patience = Patience::new(&settings, 2, None);
+        let mut backoff = Backoff::new();
+        let sleeps = |times: usize, backoff: &mut Backoff| {
+            let steps = std::iter::repeat_with(|| backoff.next(&patience));
+            let naps = steps.filter_map(|step| match step {
+                Step::Sleep(longest) => Some(longest),
+                Step::Look | Step::Yield => None,
+            });
+            naps.take(times).last()
+        };
+        assert_eq!(sleeps(1, &mut backoff), Some(settings.sleep));
+        assert_eq!(sleeps(1, &mut backoff), Some(2 * settings.sleep));
+        assert_eq!(sleeps(100, &mut backoff), Some(32 * settings.sleep));
+        backoff.reset();
+        assert_eq!(sleeps(1, &mut backoff), Some(settings.sleep));
     }
 
     #[test]

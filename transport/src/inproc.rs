@@ -179,8 +179,9 @@ impl Transport for Inproc {
         self.job.poll(self.rank)
     }
 
-    /// Room in a mailbox always wakes its sender. A buffer that comes back does not: threads of a test can wait for the next look.
-    fn want_room(&mut self) {}
+    fn want_room(&mut self) {
+        self.job.mailbox(self.rank).want_room();
+    }
 
     fn prepare_sleep(&mut self) -> bool {
         self.job.prepare_sleep(self.rank)

@@ -127,6 +127,18 @@ fn the_cost_of_idle_peers_is_told_in_percent() {
 }
 
 #[test]
+fn what_was_measured_on_cores_in_other_places_is_not_compared() {
+    let mut rows = rows(Test::IdlePeers, &[]);
+    rows[1].record.floor_ns = Some(20.0);
+    let text = table(&rows);
+    let last = text.lines().last().unwrap();
+    assert_eq!(
+        last,
+        "  the cores moved between the two, from 50 to 20 ns: compare nothing"
+    );
+}
+
+#[test]
 fn start_up_is_told_in_milliseconds() {
     let task = &tasks(Test::Startup, &[])[0];
     let expected = "\

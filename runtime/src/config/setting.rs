@@ -139,7 +139,7 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "wait.sleep",
         variable: "PHALANX_SLEEP",
-        meaning: "longest sleep between two looks",
+        meaning: "longest sleep between two looks; while nothing happens it doubles, up to 32 times as long",
         field: &Number {
             at: |values| &mut values.wait.sleep,
             bounds: Bounds::within(Duration::from_micros(100)..=Duration::from_secs(10)),

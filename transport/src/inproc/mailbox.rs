@@ -30,6 +30,8 @@ struct Mail {
     arrivals: u64,
     polls: u64,
     sleeping: bool,
+    /// The next sleep is for want of room.
+    wants_room: bool,
     wakes: u64,
     /// The owner is gone: packets are lost but still fill the queues.
     abandoned: bool,
@@ -105,6 +107,11 @@ impl Mailbox {
         Some((sender, packet, was_full))
     }
 
+    /// Shortens the next sleep: a full mailbox wakes its sender when it has room again, but a buffer that comes back does not.
+    pub(super) fn want_room(&self) {
+        self.mail.lock().wants_room = true;
+    }
+
     /// Announces sleep; `false`, and no announcement, when something waits. That it is not due yet is no reason to sleep: only
     /// polling makes it due.
     pub(super) fn announce_sleep(&self) -> bool {
@@ -117,9 +124,14 @@ impl Mailbox {
 
     /// Sleeps, after the announcement, until woken or until `timeout` has passed.
     pub(super) fn sleep(&self, timeout: Duration) {
+        let mut mail = self.mail.lock();
+        let timeout = if std::mem::take(&mut mail.wants_room) {
+            timeout.min(LOOK_FOR_ROOM)
+        } else {
+            timeout
+        };
         // A time that no clock can show never comes.
         let deadline = Instant::now().checked_add(timeout);
-        let mut mail = self.mail.lock();
         let wakes = mail.wakes;
         while mail.sleeping && mail.wakes == wakes {
             match deadline {
@@ -184,6 +196,9 @@ impl Mailbox {
         drawn % (u64::from(delay) + 1)
     }
 }
+
+/// Between two looks for buffers.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);
 
 /// One step of splitmix64: every bit of the result depends on every bit of `state`.
 fn scramble(state: u64) -> u64 {
