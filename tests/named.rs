@@ -18,12 +18,29 @@ fn ranks_meet_by_name_and_the_name_goes_when_all_have_come() {
     assert!(!Path::new("/dev/shm").join(&name).exists());
 }
 
+#[test]
+fn ranks_that_share_no_memory_are_told_so() {
+    let rank = start_with(0, 2, ("PHALANX_RENDEZVOUS", "fd:9"));
+    let output = rank.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
+        + &String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{said}");
+    assert!(
+        said.contains("2 ranks were started with PHALANX_RENDEZVOUS alone"),
+        "{said}"
+    );
+}
+
 fn start(rank: usize, size: usize, name: &str) -> Child {
+    start_with(rank, size, ("PHALANX_SEGMENT", &format!("name:{name}")))
+}
+
+fn start_with(rank: usize, size: usize, (variable, value): (&str, &str)) -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(harness::arguments(&ranks::meet))
         .env("PHALANX_RANK", rank.to_string())
         .env("PHALANX_SIZE", size.to_string())
-        .env("PHALANX_SEGMENT", format!("name:{name}"))
+        .env(variable, value)
         .env("PHALANX_ARENA", "64MiB")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -29,6 +29,14 @@ pub enum Error {
         /// What this rank wanted of it.
         doing: &'static str,
     },
+    /// The ranks were told of no memory that they share.
+    #[error(
+        "{size} ranks were started with PHALANX_RENDEZVOUS alone, but ranks that share no memory cannot be joined yet: start them on one host, by `phalanx run` or with one PHALANX_SEGMENT"
+    )]
+    NoSharedMemory {
+        /// Ranks of the job.
+        size: usize,
+    },
     /// The peer left the job in good order, and what is waited for was not among what it sent.
     #[error(
         "rank {rank} left the job before {doing}: let both sides agree on how many messages there are"

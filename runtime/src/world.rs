@@ -47,6 +47,9 @@ pub fn init() -> Result<World> {
     if config.transport().same_host == SameHost::Inproc && place.size > 1 {
         return Err(Error::InprocBetweenProcesses { size: place.size });
     }
+    if place.segment.is_none() && place.size > 1 {
+        return Err(Error::NoSharedMemory { size: place.size });
+    }
     let arena = config.memory().arena;
     let shape = Shape {
         arena_bytes: arena.unwrap_or_else(|| Shape::roomy(place.size).arena_bytes),

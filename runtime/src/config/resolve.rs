@@ -263,10 +263,11 @@ const PREFIX: &str = "PHALANX_";
 pub(super) const FILE_VARIABLE: &str = "PHALANX_CONFIG";
 
 /// Variables that tell a rank who it is and where to find the others. They are no settings.
-pub(super) const WIRING: [&str; 5] = [
+pub(super) const WIRING: [&str; 6] = [
     "PHALANX_RANK",
     "PHALANX_SIZE",
     "PHALANX_SEGMENT",
     "PHALANX_RENDEZVOUS",
+    "PHALANX_TOKEN_FILE",
     FILE_VARIABLE,
 ];
