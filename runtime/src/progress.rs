@@ -9,16 +9,16 @@
 mod inside;
 mod limit;
 mod receive;
+mod send;
 
-use std::hint::spin_loop;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Waker;
 
 use crossbeam::utils::CachePadded;
 use phalanx_shm::{Biased, Guard};
-use phalanx_transport::{Buffer, Link, Sleeper};
+use phalanx_transport::{Link, Sleeper};
 
-use crate::engine::{Departures, Engine, Lend, OpId, Outcome, Send, Source, Tried};
+use crate::engine::{Departures, Engine, Lend, OpId, Outcome};
 use crate::error::{Error, Result};
 use crate::wait::{Backoff, Patience, Step};
 
@@ -72,75 +72,6 @@ impl Progress {
         let result = work(&mut core);
         self.leave(core);
         result
-    }
-
-    /// Sends bytes that the caller keeps; returns when they are no longer needed.
-    #[inline]
-    pub(crate) fn send(&self, send: &Send, bytes: &[u8], limit: Limit<'_>) -> Result<()> {
-        let mut core = self.lock();
-        let Core { link, engine, .. } = &mut *core;
-        match engine.try_eager(link, send, bytes)? {
-            Tried::Sent => Ok(()),
-            Tried::NoRoom => self.send_when_room(core, send, bytes, limit),
-            Tried::Refused => self.send_slowly(core, send, bytes, limit),
-        }
-    }
-
-    /// A receiver that keeps up makes room in less time than an operation takes to set up.
-    #[cold]
-    fn send_when_room(
-        &self,
-        mut core: Guard<'_, Core>,
-        send: &Send,
-        bytes: &[u8],
-        limit: Limit<'_>,
-    ) -> Result<()> {
-        for _ in 0..LOOKS_FOR_ROOM {
-            spin_loop();
-            let Core { link, engine, .. } = &mut *core;
-            match engine.try_eager(link, send, bytes)? {
-                Tried::Sent => return Ok(()),
-                Tried::NoRoom => {}
-                Tried::Refused => break,
-            }
-        }
-        self.send_slowly(core, send, bytes, limit)
-    }
-
-    #[cold]
-    fn send_slowly(
-        &self,
-        mut core: Guard<'_, Core>,
-        send: &Send,
-        bytes: &[u8],
-        limit: Limit<'_>,
-    ) -> Result<()> {
-        let send = Send {
-            may_expose: send.may_expose && limit.timeout.is_none(),
-            ..*send
-        };
-        let id = core
-            .submit(&send, bytes.len(), Source::Caller)
-            .map_err(|(_, error)| error)?;
-        let lend = Lend {
-            read: Some((id, bytes)),
-            write: None,
-        };
-        self.complete(core, id, lend, limit).map(|_| ())
-    }
-
-    /// Hands a buffer of the link over.
-    pub(crate) fn send_buffer(&self, send: &Send, buffer: Buffer, limit: Limit<'_>) -> Result<()> {
-        let mut core = self.lock();
-        let Core { link, engine, .. } = &mut *core;
-        let Some(buffer) = engine.try_buffer(link, send, buffer)? else {
-            return Ok(());
-        };
-        let len = buffer.len();
-        let id = core
-            .submit(send, len, Source::Buffer(buffer))
-            .map_err(|(_, error)| error)?;
-        self.complete(core, id, Lend::nothing(), limit).map(|_| ())
     }
 
     /// Waits until the operation has finished and takes what came of it; gives it up when its time is over.
@@ -323,9 +254,6 @@ impl Progress {
         }
     }
 }
-
-/// Looks for room in a full ring, a few microseconds together, before a send becomes an operation.
-const LOOKS_FOR_ROOM: u32 = 64;
 
 /// Turns after which a wait looks at the clock and at who departed, even if something moves all the time.
 const TURNS_PER_CHECK: u32 = 64;

@@ -282,6 +282,17 @@ pub fn exposed_in(words: &Words) -> (u64, u64, u64) {
     (words[2], words[3], words[4])
 }
 
+/// The sender's operation of which the receiver needs nothing more; none for a frame of another kind. As [`message_in`], for a sender
+/// that waits for just this.
+#[must_use]
+#[inline(always)]
+pub fn done_in(frame: &InSlot<'_>) -> Option<u64> {
+    let [_, _, kind, ..] = frame.word().to_le_bytes();
+    let mut send = [0; 8];
+    frame.copy_to(&mut send);
+    (kind == DONE).then(|| u64::from_le_bytes(send))
+}
+
 /// Receive, position and block of a chunk; none for a frame of another kind. As [`message_in`], for a receiver of a large message.
 #[must_use]
 #[inline]

@@ -29,6 +29,8 @@ pub(crate) enum Tried {
     Sent,
     /// The link has no room right now.
     NoRoom,
+    /// The receiver can copy it from there: [`Engine::try_request`].
+    Exposed(u64),
     /// It is [`Engine::submit`]'s.
     Refused,
 }
@@ -50,12 +52,16 @@ impl Engine {
         send: &Send,
         bytes: &[u8],
     ) -> Result<Tried> {
+        if bytes.len() >= self.limits.pull
+            && let Some(offset) = link.expose(bytes)
+        {
+            return Ok(Tried::Exposed(offset));
+        }
         let cost = cost(bytes.len());
         let peer = self.peers.get(send.peer);
         if bytes.len() > self.limits.eager
             || send.synchronous
             || !peer.is_clear(send.envelope.layout(), cost)
-            || bytes.len() >= self.limits.pull && link.expose(bytes).is_some()
         {
             return Ok(Tried::Refused);
         }
@@ -69,6 +75,52 @@ impl Engine {
         }
         peer.count_sent(cost);
         Ok(Tried::Sent)
+    }
+
+    /// Announces `len` bytes that lie exposed at `offset`, if nothing stands in the way; the fast path for a caller who then waits.
+    pub(crate) fn try_request(
+        &mut self,
+        link: &mut Link,
+        send: &Send,
+        (offset, len): (u64, usize),
+    ) -> Result<Option<OpId>> {
+        // Who has gone, and this rank itself, take nothing at all by a fast path.
+        if !self
+            .peers
+            .get(send.peer)
+            .is_clear(send.envelope.layout(), 1)
+        {
+            return Ok(None);
+        }
+        let id = self.operations.add(State::Sending(Sending {
+            peer: send.peer,
+            envelope: send.envelope,
+            len,
+            source: Source::Caller,
+            synchronous: send.synchronous,
+            may_expose: true,
+            name: send.name,
+            stage: SendStage::Requested {
+                exposed: true,
+                offered: 0,
+            },
+        }));
+        let header = Header::Request {
+            envelope: send.envelope,
+            send: id.to_bits(),
+            len: len as u64,
+            exposed: Some(offset),
+        };
+        let sent = link.send(send.peer, &header, &[]);
+        if !matches!(sent, Ok(true)) {
+            self.operations.remove(id);
+        }
+        Ok(sent?.then_some(id))
+    }
+
+    /// Ends a request of [`Self::try_request`] to which the peer has answered that it needs nothing more.
+    pub(crate) fn conclude(&mut self, id: OpId) {
+        self.operations.remove(id);
     }
 
     /// As [`Self::try_eager`], for a buffer of the link, which comes back if it could not go.

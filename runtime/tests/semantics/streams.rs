@@ -2,6 +2,7 @@
 
 use std::sync::Barrier;
 
+use phalanx_runtime::Error;
 use phalanx_runtime::config::Config;
 
 use crate::harness::{content, run, tiny};
@@ -82,6 +83,41 @@ fn everyone_streams_to_everyone() {
                 send.wait()?;
             }
             Ok(())
+        });
+    }
+}
+
+#[test]
+fn shared_vectors_reach_oneself_and_whoever_is_there() {
+    for config in [Config::default(), tiny()] {
+        run(3, &config, |world| {
+            let me = world.rank();
+            let mut shared = world.shared_vec::<u8>(LARGE)?;
+            shared.resize(LARGE, me as u8)?;
+            let mut got = vec![9_u8; LARGE];
+            world.send(me, 0, &shared[..])?;
+            world.recv_into(me, 0, &mut got)?;
+            assert_eq!(got, shared[..]);
+            if me == 2 {
+                return Ok(());
+            }
+            let peer = 1 - me;
+            for round in 0..10_u8 {
+                shared.fill(round);
+                if me == 0 {
+                    world.send(peer, 1, &shared[..])?;
+                    world.recv_into(peer, 1, &mut got)?;
+                } else {
+                    world.recv_into(peer, 1, &mut got)?;
+                    world.send(peer, 1, &shared[..])?;
+                }
+                assert_eq!(got, shared[..], "round {round}");
+            }
+            // The third rank has never been sent anything.
+            match world.send(2, 2, &shared[..]) {
+                Err(Error::PeerLeft { rank: 2, .. }) => Ok(()),
+                other => panic!("rank 2 leaves, but: {other:?}"),
+            }
         });
     }
 }
