@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::conformance::{Job, kill, numbered, pattern, receive};
+use crate::conformance::{Job, eventually, hand_over, kill, numbered, pattern, receive, send};
 use crate::frame::Header;
 use crate::link::{Link, LinkError, Transport};
 use crate::payload::{ALIGNMENT, Buffer, Payload};
@@ -16,7 +16,7 @@ fn filled(link: &mut Link, bytes: &[u8]) -> Buffer {
 
 /// Carries `bytes` from rank 0 to rank 1.
 fn carry(links: &mut [Link], bytes: &[u8]) -> Payload {
-    assert!(links[0].send(1, &numbered(1), bytes).unwrap());
+    send(&mut links[0], 1, &numbered(1), bytes);
     receive(&mut links[1]).1.payload
 }
 
@@ -26,8 +26,7 @@ pub(super) fn payloads_are_aligned_and_whole(job: Job) {
         let bytes = pattern(len, len);
         let copied = carry(&mut links, &bytes);
         let buffer = filled(&mut links[0], &bytes);
-        let kept = links[0].send_buffer(1, &numbered(2), buffer).unwrap();
-        assert!(kept.is_none(), "there is room");
+        hand_over(&mut links[0], 1, &numbered(2), buffer);
         let lent = receive(&mut links[1]).1.payload;
         for payload in [copied, lent] {
             assert_eq!(*payload, *bytes);
@@ -43,7 +42,7 @@ pub(super) fn kept_payloads_stay_intact(job: Job) {
     for number in 0..800 {
         for sender in 1..=SENDERS {
             let bytes = pattern(number + sender, 1 + number % 400);
-            assert!(links[sender].send(0, &numbered(0), &bytes).unwrap());
+            send(&mut links[sender], 0, &numbered(0), &bytes);
             let (from, packet) = receive(&mut links[0]);
             assert_eq!(from, sender);
             kept.push((bytes, packet.payload));
@@ -94,7 +93,7 @@ pub(super) fn a_forwarded_payload_arrives(job: Job) {
         links[2].pull(1, offset, &mut pulled).unwrap();
         assert_eq!(pulled, bytes);
     }
-    assert!(links[1].send(2, &numbered(2), &payload).unwrap());
+    send(&mut links[1], 2, &numbered(2), &payload);
     drop(payload);
     assert_eq!(*receive(&mut links[2]).1.payload, *bytes);
 }
@@ -109,29 +108,39 @@ pub(super) fn chunks_are_bounded_and_come_back(job: Job) {
         assert!(chunks.iter().all(|chunk| chunk.len() >= 4096));
         chunks.len()
     };
-    // Unsent ones come back when dropped, sent ones when their payloads are.
+    // Unsent ones come back when dropped, sent ones when their payloads are, or when they are at another host, whose memory holds them
+    // then.
     let window = take_all(&mut links[0]);
     assert_eq!(take_all(&mut links[0]), window);
     for round in 0..3 {
         let mut kept = Vec::new();
         for number in 0..window {
             let len = [0, 5, 48, 4000][number % 4];
-            let mut chunk = links[0].reserve_chunk().unwrap().unwrap();
+            let chunk = match &mut links[0] {
+                quic @ Link::Quic(_) => eventually(|| quic.reserve_chunk().unwrap()),
+                link => link.reserve_chunk().unwrap(),
+            };
+            let mut chunk = chunk.unwrap();
             chunk.truncate(len);
             chunk.copy_from_slice(&pattern(round + number, len));
             let header = Header::Chunk {
                 receive: 9,
                 position: number as u64,
             };
-            assert!(links[0].send_buffer(1, &header, chunk).unwrap().is_none());
+            hand_over(&mut links[0], 1, &header, chunk);
             let (_, packet) = receive(&mut links[1]);
             assert_eq!(packet.header, header);
             kept.push((pattern(round + number, len), packet.payload));
         }
-        assert!(links[0].reserve_chunk().unwrap().is_none());
+        if !matches!(links[0], Link::Quic(_)) {
+            assert!(links[0].reserve_chunk().unwrap().is_none());
+        }
         for (bytes, payload) in kept {
             assert_eq!(*payload, *bytes);
         }
+    }
+    if let quic @ Link::Quic(_) = &mut links[0] {
+        eventually(|| (take_all(quic) == window).then_some(())).expect("all come back");
     }
     assert_eq!(take_all(&mut links[0]), window);
 }
@@ -155,7 +164,8 @@ pub(super) fn what_a_dead_rank_held_comes_back(job: Job) {
         sent += 1;
     }
     assert!(sent > 0);
-    assert_eq!(reserved(&mut links[0]), window - sent);
+    let left = reserved(&mut links[0]);
+    assert!(left == window - sent || left > window - sent && matches!(links[0], Link::Quic(_)));
     kill(&links, 1);
     links[0].forget(1);
     assert_eq!(reserved(&mut links[0]), window);
