@@ -79,8 +79,7 @@ pub enum PeerState {
     Left,
     /// It died.
     Dead(Death),
-    /// Nothing has been heard of it for longer than the link tolerates, or it was never reached. It may be alive on a host that is not,
-    /// or behind a network that is down; it is not waited for any more.
+    /// Nothing was heard of it for longer than the link tolerates, or it was never reached. It may be alive behind a broken network.
     Unreachable,
 }
 
