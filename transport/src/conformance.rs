@@ -3,6 +3,9 @@
 //! A contract is a function of a [`Job`]; [`conformance!`] at the end of this file makes a test of each contract for each kind of
 //! link. A new link is one more line there. Nothing here measures time: a link that hangs is found by [`bounded`], which waits far
 //! longer than any link needs.
+//!
+//! Over a network everything takes a while, which threads of the link use whether the test polls or not. So what other links have to
+//! show at once, the helpers here wait for: not for a time, but until it is so, or until every peer has said that it sent nothing more.
 
 mod life;
 mod memory;
@@ -14,13 +17,15 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use phalanx_shm::{Death, PoolSettings, Port, Segment, Shape};
 
 use crate::frame::{Envelope, Header};
 use crate::inproc::{Inproc, InprocSettings};
-use crate::link::{Link, Packet, Transport};
+use crate::link::{Link, Packet, PeerState, Transport};
+use crate::payload::Buffer;
+use crate::quic::QuicSettings;
 use crate::shm::Shm;
 
 /// Makes the links of a job of so many ranks.
@@ -48,9 +53,92 @@ fn bounded(scenario: impl FnOnce() + Send + 'static) {
 
 /// The next packet, which is on its way.
 fn receive(link: &mut Link) -> (usize, Packet) {
-    (0..PATIENCE)
-        .find_map(|_| link.poll().unwrap())
-        .expect("a packet is lost")
+    next(link).expect("a packet is lost")
+}
+
+/// The next packet, if one is on its way; over a network it may take its time.
+fn next(link: &mut Link) -> Option<(usize, Packet)> {
+    if let Link::Quic(_) = link {
+        return eventually(|| link.poll().unwrap());
+    }
+    (0..PATIENCE).find_map(|_| link.poll().unwrap())
+}
+
+/// Calls `look` until it finds something, or for so long that nothing will come any more.
+fn eventually<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
+    let end = Instant::now() + HANG;
+    while Instant::now() < end {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        thread::yield_now();
+    }
+    None
+}
+
+/// Sends what there is room for; over a network, the word of that is on its way.
+fn send(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) {
+    let mut attempt = || link.send(peer, header, bytes).unwrap();
+    let sent =
+        attempt() || matches!(link, Link::Quic(_)) && insist_bounded(link, peer, header, bytes);
+    assert!(sent, "there is room");
+}
+
+fn insist_bounded(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) -> bool {
+    eventually(|| link.send(peer, header, bytes).unwrap().then_some(())).is_some()
+}
+
+/// Sends a buffer that there is room for.
+fn hand_over(link: &mut Link, peer: usize, header: &Header, buffer: Buffer) {
+    let mut kept = link.send_buffer(peer, header, buffer).unwrap();
+    if let Link::Quic(_) = link {
+        eventually(|| {
+            if let Some(buffer) = kept.take() {
+                kept = link.send_buffer(peer, header, buffer).unwrap();
+            }
+            kept.is_none().then_some(())
+        });
+    }
+    assert!(kept.is_none(), "there is room");
+}
+
+/// Sends empty packets from one rank to another until there is no room, and none will come while nobody polls.
+fn fill(links: &mut [Link], from: usize, to: usize, header: &Header) {
+    let mut sent = true;
+    while sent {
+        settle(&links[to]);
+        sent = false;
+        while links[from].send(to, header, &[]).unwrap() {
+            sent = true;
+        }
+    }
+}
+
+/// Waits until what a rank has said of room is at its peers.
+fn settle(link: &Link) {
+    if let Link::Quic(quic) = link {
+        quic.settle();
+    }
+}
+
+/// Waits for the news of so many departures.
+fn await_departures(link: &Link, count: u32) {
+    if let Link::Quic(_) = link {
+        eventually(|| (link.departures() >= count).then_some(()));
+    }
+    assert_eq!(link.departures(), count);
+}
+
+/// Waits until mail keeps a rank from sleeping.
+fn await_mail(link: &mut Link) {
+    let mut sleeps = link.prepare_sleep();
+    if let Link::Quic(_) = link {
+        eventually(|| {
+            sleeps = sleeps && link.prepare_sleep();
+            (!sleeps).then_some(())
+        });
+    }
+    assert!(!sleeps, "there is mail");
 }
 
 /// The next packet from another thread.
@@ -72,13 +160,25 @@ fn insist(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) {
 
 /// Nothing more is on its way.
 fn assert_silent(link: &mut Link) {
-    for _ in 0..PATIENCE {
+    let asked = match link {
+        Link::Quic(quic) => Some(quic.ask()),
+        _ => None,
+    };
+    for turn in 0.. {
         let arrival = link.poll().unwrap();
         assert!(arrival.is_none(), "nobody sent {arrival:?}");
+        match (&*link, &asked) {
+            // Each peer answers behind all that it has sent before.
+            (Link::Quic(quic), Some(asked)) if quic.is_answered(asked) => break,
+            (Link::Quic(_), _) => thread::yield_now(),
+            _ if turn == PATIENCE => break,
+            _ => {}
+        }
     }
 }
 
-/// Ends `rank` as if its process had died.
+/// Ends `rank` as if its process had died. What it had sent is on its way: what a process that dies keeps from going out is lost over
+/// a network.
 fn kill(links: &[Link], rank: usize) {
     match &links[rank] {
         Link::Shm(shm) => {
@@ -86,6 +186,18 @@ fn kill(links: &[Link], rank: usize) {
             shm.segment().depart(rank, dead);
         }
         Link::Inproc(inproc) => inproc.controls().kill(rank),
+        Link::Quic(quic) => {
+            quic.settle();
+            quic.crash();
+            // As the launcher does, which has reaped the process.
+            for link in links {
+                if let Link::Quic(other) = link
+                    && other.rank() != rank
+                {
+                    other.record(rank, PeerState::Dead(Death::Signal(9)));
+                }
+            }
+        }
     }
 }
 
@@ -106,6 +218,24 @@ fn inproc(ranks: usize, change: impl FnOnce(&mut InprocSettings)) -> Vec<Link> {
     change(&mut settings);
     let links = Inproc::job(ranks, settings);
     links.into_iter().map(Link::Inproc).collect()
+}
+
+/// Ranks that are hosts of their own, on one network. Their patience is longer than that of [`bounded`], so that a machine that is busy
+/// with other tests is not taken for one that is down.
+fn quic(ranks: usize, change: impl FnOnce(&mut QuicSettings)) -> Vec<Link> {
+    let mut settings = QuicSettings {
+        dial_deadline: 2 * HANG,
+        idle_timeout: 2 * HANG,
+        ..QuicSettings::default()
+    };
+    change(&mut settings);
+    let links = crate::quic::tests::job(ranks, &settings);
+    links.into_iter().map(Link::Quic).collect()
+}
+
+fn make_tight(settings: &mut QuicSettings) {
+    (settings.queue, settings.chunk, settings.chunks) = (1, 4096, 1);
+    settings.largest_packet = 1200;
 }
 
 /// Ranks that find the segment at the addresses given by `mappings`, in turn.
@@ -181,6 +311,8 @@ conformance! {
     inproc_by_default: |ranks| crate::conformance::inproc(ranks, |_| ()),
     inproc_when_tight: |ranks| crate::conformance::inproc(ranks, |settings| (settings.capacity, settings.chunks) = (1, 1)),
     inproc_when_late: |ranks| crate::conformance::inproc(ranks, |settings| (settings.delay, settings.seed) = (50, 1)),
+    quic_by_default: |ranks| crate::conformance::quic(ranks, |_| ()),
+    quic_when_tight: |ranks| crate::conformance::quic(ranks, crate::conformance::make_tight),
     shm_on_heap: crate::conformance::shm_on_heap,
     shm_mapped_twice: crate::conformance::shm_mapped_twice,
 }

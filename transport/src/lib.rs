@@ -1,4 +1,4 @@
-//! Links that carry frames between ranks: shared memory, and threads of one process.
+//! Links that carry frames between ranks: shared memory, QUIC between hosts, and threads of one process.
 //!
 //! A [`Link`] moves [`Header`]s with the bytes that belong to them, in order for each pair of ranks. It knows nothing of matching or
 //! protocols; it never waits, never queues: "cannot now" is an answer, and what to do about it is the caller's business.
@@ -7,6 +7,7 @@
 
 pub mod frame;
 pub mod payload;
+pub mod quic;
 
 #[cfg(test)]
 mod conformance;
@@ -19,4 +20,5 @@ pub use inproc::{Controls, Inproc, InprocSettings, InprocSleeper};
 pub use link::{Capabilities, Found, Link, LinkError, Packet, PeerState, Sleeper, Transport};
 pub use payload::{AlignedBytes, Buffer, Inline, Payload};
 pub use phalanx_shm::Death;
+pub use quic::{Quic, QuicSleeper};
 pub use shm::Shm;

@@ -10,6 +10,7 @@ use phalanx_shm::{
 use crate::frame::{Envelope, FrameError, Header};
 use crate::inproc::{Inproc, InprocSleeper};
 use crate::payload::{Buffer, Payload};
+use crate::quic::{Quic, QuicSleeper, StreamError};
 use crate::shm::Shm;
 
 /// What a link carries: a header, and the bytes it speaks of.
@@ -45,7 +46,7 @@ pub enum Found<'a, 'slot> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// Name for people: `shm`, `inproc`.
+    /// Name for people: `shm`, `inproc`, `quic`.
     pub name: &'static str,
     /// Most bytes that travel with a header for free.
     pub inline: usize,
@@ -80,12 +81,15 @@ pub enum PeerState {
     Left,
     /// It died.
     Dead(Death),
+    /// Nothing was heard of it for longer than the link tolerates, or it was never reached. It may be alive behind a broken network.
+    Unreachable,
 }
 
 /// One way to carry packets between the ranks of a job. No method waits.
 ///
-/// Packets from one rank to another arrive once and in order; those that a rank has not taken when it departs are lost. A rank
-/// reaches itself without its link. The conformance tests say the rest.
+/// Packets from one rank to another arrive once and in order; those that a rank has not taken when it departs are lost. Only
+/// [`Header::Chunk`] may be overtaken by what is no chunk, over links whose small messages do not wait behind large ones; what a
+/// rank that dies has not put on the network is lost too. A rank reaches itself without its link. The conformance tests say the rest.
 pub trait Transport {
     /// What the link can do.
     fn capabilities(&self) -> Capabilities;
@@ -162,6 +166,8 @@ pub enum Link {
     Shm(Shm),
     /// Ranks that are threads of this process.
     Inproc(Inproc),
+    /// Ranks of different hosts through the network.
+    Quic(Quic),
 }
 
 macro_rules! each_link {
@@ -169,6 +175,7 @@ macro_rules! each_link {
         match $link {
             Link::Shm($inner) => $call,
             Link::Inproc($inner) => $call,
+            Link::Quic($inner) => $call,
         }
     };
 }
@@ -188,6 +195,7 @@ impl Link {
         match self {
             Self::Shm(shm) => shm.send_small(peer, envelope, bytes),
             Self::Inproc(inproc) => inproc.send(peer, &Header::Eager(envelope), bytes),
+            Self::Quic(quic) => quic.send(peer, &Header::Eager(envelope), bytes),
         }
     }
 
@@ -202,7 +210,7 @@ impl Link {
     ) -> Result<Option<R>, LinkError> {
         match self {
             Self::Shm(shm) => shm.poll_with(|peer, frame| read(peer, Found::Frame(frame))),
-            Self::Inproc(inproc) => Ok(inproc
+            _ => Ok(self
                 .poll()?
                 .map(|(peer, packet)| read(peer, Found::Packet(packet)))),
         }
@@ -215,7 +223,7 @@ impl Link {
     pub fn unpack(&mut self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
         match self {
             Self::Shm(shm) => shm.unpack(peer, words),
-            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
+            Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -235,7 +243,7 @@ impl Link {
     ) -> Result<usize, LinkError> {
         match self {
             Self::Shm(shm) => shm.copy_out(peer, block, into),
-            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
+            Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -247,7 +255,7 @@ impl Link {
     pub fn payload_of(&mut self, peer: usize, block: Descriptor) -> Result<Payload, LinkError> {
         match self {
             Self::Shm(shm) => shm.payload_of(peer, block),
-            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
+            Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -257,7 +265,7 @@ impl Link {
     pub fn expose(&self, bytes: &[u8]) -> Option<u64> {
         match self {
             Self::Shm(shm) => shm.expose(bytes),
-            Self::Inproc(_) => None,
+            Self::Inproc(_) | Self::Quic(_) => None,
         }
     }
 
@@ -268,7 +276,7 @@ impl Link {
     pub fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         match self {
             Self::Shm(shm) => shm.pull(peer, offset, into),
-            Self::Inproc(_) => Err(LinkError::NotExposed { peer }),
+            Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
 
@@ -277,6 +285,7 @@ impl Link {
         match self {
             Self::Shm(shm) => shm.stop_receiving(),
             Self::Inproc(inproc) => inproc.depart(PeerState::Leaving),
+            Self::Quic(quic) => quic.stop_receiving(),
         }
     }
 
@@ -285,6 +294,7 @@ impl Link {
         match self {
             Self::Shm(shm) => shm.leave(failed),
             Self::Inproc(inproc) => inproc.leave(failed),
+            Self::Quic(quic) => quic.leave(failed),
         }
     }
 
@@ -293,7 +303,7 @@ impl Link {
     pub fn segment(&self) -> Option<&Arc<Segment>> {
         match self {
             Self::Shm(shm) => Some(shm.segment()),
-            Self::Inproc(_) => None,
+            Self::Inproc(_) | Self::Quic(_) => None,
         }
     }
 
@@ -302,7 +312,7 @@ impl Link {
         match self {
             Self::Shm(shm) => shm.forget(peer),
             // Its buffers are the process's, which frees them with the last reader.
-            Self::Inproc(_) => {}
+            Self::Inproc(_) | Self::Quic(_) => {}
         }
     }
 
@@ -312,6 +322,7 @@ impl Link {
         match self {
             Self::Shm(shm) => Sleeper::Shm(shm.sleeper()),
             Self::Inproc(inproc) => Sleeper::Inproc(inproc.sleeper()),
+            Self::Quic(quic) => Sleeper::Quic(quic.sleeper()),
         }
     }
 }
@@ -382,6 +393,8 @@ pub enum Sleeper {
     Shm(phalanx_shm::Sleeper),
     /// Sleeps on a condition of the process.
     Inproc(InprocSleeper),
+    /// Sleeps on the socket.
+    Quic(QuicSleeper),
 }
 
 impl Sleeper {
@@ -390,6 +403,7 @@ impl Sleeper {
         match self {
             Self::Shm(sleeper) => sleeper.sleep(timeout),
             Self::Inproc(sleeper) => sleeper.sleep(timeout),
+            Self::Quic(sleeper) => sleeper.sleep(timeout),
         }
     }
 
@@ -398,6 +412,7 @@ impl Sleeper {
         match self {
             Self::Shm(sleeper) => sleeper.wake(),
             Self::Inproc(sleeper) => sleeper.wake(),
+            Self::Quic(sleeper) => sleeper.wake(),
         }
     }
 }
@@ -425,6 +440,22 @@ pub enum LinkError {
         peer: usize,
         /// What it sent.
         source: FrameError,
+    },
+    /// A peer's stream is damaged.
+    #[error("rank {peer} sent {source}")]
+    Stream {
+        /// The sender.
+        peer: usize,
+        /// What it sent.
+        source: StreamError,
+    },
+    /// A peer cannot be reached.
+    #[error("{trouble}")]
+    Unreachable {
+        /// The peer.
+        peer: usize,
+        /// Who, where and what to do, in a line.
+        trouble: String,
     },
     /// The link has no memory that peers can read.
     #[error("rank {peer} exposed memory over a link that cannot: it is of another version")]

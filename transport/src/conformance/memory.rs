@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use crate::conformance::{Job, kill, numbered, pattern, receive};
+use crate::conformance::{Job, eventually, hand_over, kill, numbered, pattern, receive, send};
 use crate::frame::Header;
 use crate::link::{Link, LinkError, Transport};
 use crate::payload::{ALIGNMENT, Buffer, Payload};
@@ -16,7 +16,7 @@ fn filled(link: &mut Link, bytes: &[u8]) -> Buffer {
 
 /// Carries `bytes` from rank 0 to rank 1.
 fn carry(links: &mut [Link], bytes: &[u8]) -> Payload {
-    assert!(links[0].send(1, &numbered(1), bytes).unwrap());
+    send(&mut links[0], 1, &numbered(1), bytes);
     receive(&mut links[1]).1.payload
 }
 
@@ -26,8 +26,7 @@ pub(super) fn payloads_are_aligned_and_whole(job: Job) {
         let bytes = pattern(len, len);
         let copied = carry(&mut links, &bytes);
         let buffer = filled(&mut links[0], &bytes);
-        let kept = links[0].send_buffer(1, &numbered(2), buffer).unwrap();
-        assert!(kept.is_none(), "there is room");
+        hand_over(&mut links[0], 1, &numbered(2), buffer);
         let lent = receive(&mut links[1]).1.payload;
         for payload in [copied, lent] {
             assert_eq!(*payload, *bytes);
@@ -43,7 +42,7 @@ pub(super) fn kept_payloads_stay_intact(job: Job) {
     for number in 0..800 {
         for sender in 1..=SENDERS {
             let bytes = pattern(number + sender, 1 + number % 400);
-            assert!(links[sender].send(0, &numbered(0), &bytes).unwrap());
+            send(&mut links[sender], 0, &numbered(0), &bytes);
             let (from, packet) = receive(&mut links[0]);
             assert_eq!(from, sender);
             kept.push((bytes, packet.payload));
@@ -94,7 +93,7 @@ pub(super) fn a_forwarded_payload_arrives(job: Job) {
         links[2].pull(1, offset, &mut pulled).unwrap();
         assert_eq!(pulled, bytes);
     }
-    assert!(links[1].send(2, &numbered(2), &payload).unwrap());
+    send(&mut links[1], 2, &numbered(2), &payload);
     drop(payload);
     assert_eq!(*receive(&mut links[2]).1.payload, *bytes);
 }
@@ -104,6 +103,19 @@ fn part(position: u64) -> Header {
     Header::Chunk {
         receive: 9,
         position,
+    }
+}
+
+/// Sends a part, over a network when there is room; its length, or 0.
+fn offer_part(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) -> usize {
+    let mut attempt = || link.send_part(peer, header, bytes).unwrap();
+    match attempt() {
+        0 if matches!(link, Link::Quic(_)) => {
+            let sent =
+                || Some(link.send_part(peer, header, bytes).unwrap()).filter(|&sent| sent != 0);
+            eventually(sent).unwrap_or(0)
+        }
+        sent => sent,
     }
 }
 
@@ -117,13 +129,15 @@ fn fill_with_parts(link: &mut Link, peer: usize) -> usize {
 pub(super) fn parts_are_bounded_and_come_back(job: Job) {
     let mut links = job(2);
     let long = pattern(1, 10 << 20);
+    // Over a network they come back as soon as they are at the other host, whose memory holds them then.
+    let is_network = matches!(links[0], Link::Quic(_));
     let mut window = None;
     for _ in 0..3 {
         let mut kept = Vec::new();
         loop {
             let len = [1, 5, 48, 4000, long.len()][kept.len() % 5];
             let header = part(kept.len() as u64);
-            let sent = links[0].send_part(1, &header, &long[..len]).unwrap();
+            let sent = offer_part(&mut links[0], 1, &header, &long[..len]);
             if sent == 0 {
                 break;
             }
@@ -131,6 +145,9 @@ pub(super) fn parts_are_bounded_and_come_back(job: Job) {
             let (_, packet) = receive(&mut links[1]);
             assert_eq!(packet.header, header);
             kept.push((sent, packet.payload));
+            if is_network && kept.len() == 100 {
+                break;
+            }
         }
         // They come back when their payloads are dropped.
         assert_eq!(*window.get_or_insert(kept.len()), kept.len());
@@ -167,7 +184,7 @@ pub(super) fn what_a_rank_left_unread_comes_back(job: Job) {
 
 /// Sends a part from rank 0 to rank 2, which keeps it.
 fn carry_part(links: &mut [Link]) -> Payload {
-    assert_eq!(links[0].send_part(2, &part(0), &[7; 5]).unwrap(), 5);
+    assert_eq!(offer_part(&mut links[0], 2, &part(0), &[7; 5]), 5);
     receive(&mut links[2]).1.payload
 }
 

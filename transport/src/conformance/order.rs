@@ -3,7 +3,8 @@
 use std::thread;
 
 use crate::conformance::{
-    Job, assert_silent, await_packet, bounded, insist, numbered, pattern, receive,
+    Job, assert_silent, await_packet, bounded, fill, insist, numbered, pattern, receive, send,
+    settle,
 };
 use crate::link::{Link, Transport};
 use crate::payload::Buffer;
@@ -106,7 +107,7 @@ pub(super) fn a_full_link_refuses_and_loses_nothing(job: Job) {
 
 pub(super) fn a_full_link_gives_the_buffer_back(job: Job) {
     let mut links = job(2);
-    while links[0].send(1, &numbered(0), &[]).unwrap() {}
+    fill(&mut links, 0, 1, &numbered(0));
     for len in [0, 30, 5000] {
         let mut buffer = links[0].reserve(len).unwrap();
         buffer.copy_from_slice(&pattern(1, len));
@@ -122,6 +123,7 @@ pub(super) fn a_full_link_gives_the_buffer_back(job: Job) {
         let mut kept = Some(buffer);
         while let Some(buffer) = kept {
             assert_eq!(receive(&mut links[1]).1.header, numbered(0));
+            settle(&links[1]);
             kept = room(&mut links, buffer).unwrap();
         }
         while links[1]
@@ -129,20 +131,20 @@ pub(super) fn a_full_link_gives_the_buffer_back(job: Job) {
             .unwrap()
             .is_none_or(|(_, packet)| packet.header != numbered(1))
         {}
-        while links[0].send(1, &numbered(0), &[]).unwrap() {}
+        fill(&mut links, 0, 1, &numbered(0));
     }
 }
 
 pub(super) fn a_full_pair_hinders_no_other(job: Job) {
     let mut links = job(4);
-    while links[0].send(1, &numbered(0), &[]).unwrap() {}
+    fill(&mut links, 0, 1, &numbered(0));
     for (from, to) in [(0, 2), (1, 0), (2, 1), (3, 1), (0, 3)] {
         let number = 10 * from + to;
         let [from, to] = [from, to].map(|rank| rank as usize);
-        assert!(links[from].send(to, &numbered(number), &[]).unwrap());
+        send(&mut links[from], to, &numbered(number), &[]);
         let found =
             std::iter::repeat_with(|| receive(&mut links[to])).find(|(who, _)| *who == from);
         assert_eq!(found.unwrap().1.header, numbered(number));
-        while links[0].send(1, &numbered(0), &[]).unwrap() {}
+        fill(&mut links, 0, 1, &numbered(0));
     }
 }

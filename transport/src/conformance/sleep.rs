@@ -3,7 +3,9 @@
 use std::thread;
 use std::time::Duration;
 
-use crate::conformance::{Job, await_packet, bounded, insist, kill, numbered, receive};
+use crate::conformance::{
+    Job, await_mail, await_packet, bounded, insist, kill, numbered, receive, send,
+};
 use crate::link::{Link, Packet, Sleeper, Transport};
 
 /// Gets the link of a rank that has no mail ready to sleep.
@@ -79,22 +81,22 @@ pub(super) fn mail_keeps_awake(job: Job) {
     let mut links = job(12);
     for sender in 1..12 {
         assert!(links[sender].send(0, &numbered(1), &[]).unwrap());
-        assert!(!links[0].prepare_sleep(), "sender {sender}");
+        await_mail(&mut links[0]);
     }
     for _ in 1..12 {
-        assert!(!links[0].prepare_sleep());
+        await_mail(&mut links[0]);
         receive(&mut links[0]);
     }
     announce(&mut links[0]);
     // A rank that announced sleep may change its mind.
     assert!(links[5].send(0, &numbered(2), &[]).unwrap());
-    assert!(!links[0].prepare_sleep());
+    await_mail(&mut links[0]);
     assert_eq!(receive(&mut links[0]).0, 5);
 }
 
 pub(super) fn mail_wakes(job: Job) {
     sleeper_is_woken_by(job, |links| {
-        assert!(links[2].send(0, &numbered(1), b"wake").unwrap());
+        send(&mut links[2], 0, &numbered(1), b"wake");
     });
 }
 
@@ -132,7 +134,7 @@ pub(super) fn a_sleeper_whose_neighbour_timed_out_is_woken(job: Job) {
             if round % 2 == 0 {
                 sleeper.wake();
             } else {
-                assert!(links[1].send(0, &numbered(1), &[]).unwrap());
+                send(&mut links[1], 0, &numbered(1), &[]);
             }
             patient.join().unwrap();
             while links[0].poll().unwrap().is_some() || !links[0].prepare_sleep() {}

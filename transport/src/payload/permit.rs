@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// How many more buffers there may be. The count guards no memory, so none of its changes orders anything.
-#[derive(Debug)]
+/// How many more buffers there may be; a clone is of the same set. The count guards no memory, so none of its changes orders anything.
+#[derive(Clone, Debug)]
 pub(crate) struct Permits(Arc<AtomicUsize>);
 
 /// One of them; dropped with its buffer, wherever that has gone.

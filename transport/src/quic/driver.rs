@@ -1,0 +1,431 @@
+//! Drives the endpoint: packets in, events to whom they concern, packets out, and nothing that waits.
+//!
+//! All that belongs to a rank's link is in one [`Driver`] behind one lock, and whoever has the lock drives it: the program's thread in
+//! `poll` and `send`, a thread that sleeps, or the keeper while the program is elsewhere. A connection that has something to do is
+//! *listed*, so that a pass costs what there is to do and not how many peers there are.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use quinn_proto::{
+    ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
+    EndpointEvent, Event, StreamEvent,
+};
+
+use crate::link::{LinkError, Packet};
+
+use super::clock::Clock;
+use super::connection::{Conn, Stage};
+use super::departure::Lives;
+use super::error::{QuicError, Refusal};
+use super::identity::{Card, Identity};
+use super::io::{Datagram, Io};
+use super::peer::Peer;
+use super::settings::QuicSettings;
+use super::verify::{Credentials, Pins};
+
+/// A rank's endpoint, its connections and what it knows of its peers.
+pub(super) struct Driver {
+    pub(super) rank: usize,
+    pub(super) settings: QuicSettings,
+    pub(super) peers: Vec<Peer>,
+    /// By the number that the endpoint gave them.
+    pub(super) conns: Vec<Option<Box<Conn>>>,
+    pub(super) endpoint: Endpoint,
+    pub(super) wire: Wire,
+    pub(super) client: ClientConfig,
+    pub(super) pins: Arc<Pins>,
+    pub(super) lives: Arc<Lives>,
+    pub(super) news: News,
+    /// How this rank leaves, once it does: having failed or not.
+    pub(super) left: Option<bool>,
+    /// Peers that may still be dialled only to be told that this rank leaves.
+    pub(super) farewells: usize,
+}
+
+/// Socket, time, and what is to be done with them.
+pub(super) struct Wire {
+    pub(super) io: Io,
+    clock: Clock,
+    timers: BTreeSet<(Instant, Due)>,
+    listed: Vec<usize>,
+    /// How often the program itself has driven.
+    pub(super) passes: u64,
+    packets: Vec<Datagram>,
+    scratch: Vec<u8>,
+    /// Nothing goes in or out any more, as if the process had been killed.
+    pub(super) cut: bool,
+}
+
+/// What waits for the layer above.
+#[derive(Default)]
+pub(super) struct News {
+    /// Something came since threads that sleep were told.
+    pub(super) fresh: bool,
+    pub(super) inbox: VecDeque<(usize, Packet)>,
+    pub(super) faults: VecDeque<LinkError>,
+    pub(super) refusals: VecDeque<Refusal>,
+}
+
+/// What is to be looked at again at a certain time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Due {
+    Conn(usize),
+    Peer(usize),
+}
+
+impl Driver {
+    pub(super) fn new(
+        io: Io,
+        identity: &Identity,
+        cards: &[Card],
+        settings: QuicSettings,
+        lives: Arc<Lives>,
+    ) -> Result<Self, QuicError> {
+        let Credentials {
+            pins,
+            mut client,
+            mut server,
+        } = Credentials::new(identity, cards)?;
+        let transport = Arc::new(settings.transport(io.granted()));
+        client.transport_config(Arc::clone(&transport));
+        server
+            .transport_config(transport)
+            .migration(false)
+            .max_incoming(2 * cards.len());
+        let mut config = EndpointConfig::default();
+        config
+            .max_udp_payload_size(LARGEST_ACCEPTED)
+            .expect("a size that UDP has");
+        let endpoint = Endpoint::new(
+            Arc::new(config),
+            Some(Arc::new(server)),
+            !io.may_fragment(),
+            None,
+        );
+        // Twice what this rank has parts, so that it is never stopped by a receiver that only has not yet said what it took.
+        let capacities = [settings.queue, 2 * settings.chunk * settings.chunks];
+        let peer = |card: &Card| Peer::new(card.addresses.clone(), capacities);
+        Ok(Self {
+            rank: identity.rank,
+            peers: cards.iter().map(peer).collect(),
+            conns: Vec::new(),
+            endpoint,
+            wire: Wire::new(io),
+            client,
+            pins,
+            lives,
+            news: News::default(),
+            left: None,
+            farewells: settings.farewells,
+            settings,
+        })
+    }
+
+    /// One pass: what is listed, what has arrived, what is due.
+    pub(super) fn drive(&mut self) {
+        if self.wire.cut {
+            return;
+        }
+        let now = self.wire.now();
+        self.work(now);
+        self.receive(now);
+        self.expire(now);
+        self.work(now);
+    }
+
+    /// As [`Self::drive`], without looking for what has arrived.
+    pub(super) fn flush(&mut self) {
+        if !self.wire.cut {
+            let now = self.wire.now();
+            self.work(now);
+        }
+    }
+
+    /// When there is something to do, if nothing arrives before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.wire.io.is_blocked() {
+            return Some(self.wire.clock.real(self.wire.clock.last() + SOCKET_REST));
+        }
+        if !self.wire.listed.is_empty() {
+            return Some(self.wire.clock.real(self.wire.clock.last()));
+        }
+        let (due, _) = self.wire.timers.first()?;
+        Some(self.wire.clock.real(*due))
+    }
+
+    fn receive(&mut self, now: Instant) {
+        let mut packets = std::mem::take(&mut self.wire.packets);
+        self.wire.io.receive(&mut packets);
+        for packet in packets.drain(..) {
+            self.handle(packet, now);
+        }
+        self.wire.packets = packets;
+    }
+
+    fn handle(&mut self, packet: Datagram, now: Instant) {
+        let Datagram {
+            from,
+            to,
+            ecn,
+            bytes,
+        } = packet;
+        let mut answer = std::mem::take(&mut self.wire.scratch);
+        answer.clear();
+        let event = self.endpoint.handle(now, from, to, ecn, bytes, &mut answer);
+        match event {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                self.wire.scratch = answer;
+                self.pass_on(handle, event);
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                self.receive_guest(incoming, now, &mut answer);
+                self.wire.scratch = answer;
+            }
+            Some(DatagramEvent::Response(transmit)) => {
+                // An answer to nobody in particular is not worth keeping when the socket is full.
+                if !self.wire.io.is_blocked() {
+                    self.wire.io.send(transmit, &answer);
+                }
+                self.wire.scratch = answer;
+            }
+            None => self.wire.scratch = answer,
+        }
+    }
+
+    fn pass_on(&mut self, handle: ConnectionHandle, event: ConnectionEvent) {
+        let Some(conn) = self.conns.get_mut(handle.0).and_then(Option::as_mut) else {
+            return;
+        };
+        conn.quic.handle_event(event);
+        // Why it was refused is known only now, and only until the next packet.
+        if conn.stage == Stage::Shaking
+            && let Some(reason) = self.pins.take_refusal()
+        {
+            conn.refused = Some(reason);
+        }
+        self.list(handle.0);
+    }
+
+    fn expire(&mut self, now: Instant) {
+        while let Some(&(due, what)) = self.wire.timers.first()
+            && due <= now
+        {
+            self.wire.timers.pop_first();
+            match what {
+                Due::Conn(at) => {
+                    let Some(conn) = self.conns[at].as_mut() else {
+                        continue;
+                    };
+                    conn.timer = None;
+                    conn.quic.handle_timeout(now);
+                    if conn.patience.is_some_and(|end| end <= now) {
+                        self.drop_conn(at);
+                    } else {
+                        self.list(at);
+                    }
+                }
+                Due::Peer(peer) => {
+                    self.peers[peer].timer = None;
+                    self.meet_again(peer, now);
+                }
+            }
+        }
+    }
+
+    /// Does what the listed connections have to do, and what that gives others to do.
+    fn work(&mut self, now: Instant) {
+        if !self.wire.io.unblock() {
+            return;
+        }
+        let mut later = Vec::new();
+        while let Some(at) = self.wire.listed.pop() {
+            if self.process(at, now) {
+                later.push(at);
+            }
+        }
+        for at in later {
+            self.list(at);
+        }
+    }
+
+    /// Lets one connection do what it has to; whether it has more to send than goes in one pass.
+    fn process(&mut self, at: usize, now: Instant) -> bool {
+        let Some(mut conn) = self.conns[at].take() else {
+            return false;
+        };
+        conn.listed = false;
+        let mut drained = self.tell_endpoint(at, &mut conn);
+        while let Some(event) = conn.quic.poll() {
+            self.note(at, &mut conn, event, now);
+        }
+        if conn.stage == Stage::Elected {
+            self.converse(&mut conn, now);
+        }
+        let more = self.transmit(&mut conn, now);
+        drained |= self.tell_endpoint(at, &mut conn);
+        let next = [conn.quic.poll_timeout(), conn.patience];
+        let timer = next.into_iter().flatten().min();
+        let timer = timer.filter(|_| !drained);
+        self.wire.retime(Due::Conn(at), &mut conn.timer, timer);
+        if drained {
+            self.unelect(at, &conn);
+            return false;
+        }
+        self.conns[at] = Some(conn);
+        more
+    }
+
+    fn note(&mut self, at: usize, conn: &mut Conn, event: Event, now: Instant) {
+        match event {
+            Event::Connected => self.connected(at, conn, now),
+            Event::ConnectionLost { reason } => self.lost(at, conn, reason, now),
+            Event::Stream(StreamEvent::Opened { .. }) => {
+                conn.accept();
+                if conn.stage == Stage::Known {
+                    self.elect(at, conn, now);
+                }
+                self.read(conn, now);
+            }
+            Event::Stream(StreamEvent::Readable { .. }) => self.read(conn, now),
+            Event::Stream(StreamEvent::Finished { id } | StreamEvent::Stopped { id, .. }) => {
+                conn.acknowledge(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// Forwards what the endpoint has to know; whether the connection is over for it.
+    fn tell_endpoint(&mut self, at: usize, conn: &mut Conn) -> bool {
+        let mut drained = false;
+        while let Some(event) = conn.quic.poll_endpoint_events() {
+            drained |= event.is_drained();
+            if let Some(event) = self.endpoint.handle_event(ConnectionHandle(at), event) {
+                conn.quic.handle_event(event);
+            }
+        }
+        drained
+    }
+
+    /// Sends what a connection has; whether it has more.
+    fn transmit(&mut self, conn: &mut Conn, now: Instant) -> bool {
+        let mut batch = std::mem::take(&mut self.wire.scratch);
+        let mut more = true;
+        for _ in 0..BATCHES_PER_PASS {
+            if self.wire.io.is_blocked() {
+                break;
+            }
+            batch.clear();
+            let segments = self.wire.io.segments(conn.quic.current_mtu());
+            let Some(transmit) = conn.quic.poll_transmit(now, segments, &mut batch) else {
+                more = false;
+                break;
+            };
+            self.wire.io.send(transmit, &batch);
+        }
+        self.wire.scratch = batch;
+        more
+    }
+
+    /// Puts a connection into the list of those that have something to do.
+    #[inline]
+    pub(super) fn list(&mut self, at: usize) {
+        if let Some(Some(conn)) = self.conns.get_mut(at)
+            && !std::mem::replace(&mut conn.listed, true)
+        {
+            self.wire.listed.push(at);
+        }
+    }
+
+    /// Lists the connection that leads to `peer`, if there is one.
+    pub(super) fn list_peer(&mut self, peer: usize) {
+        if let Some(at) = self.peers[peer].elected {
+            self.list(at);
+        }
+    }
+
+    /// Adds a connection that the endpoint has made.
+    pub(super) fn add(&mut self, handle: ConnectionHandle, conn: Conn) {
+        let at = handle.0;
+        if self.conns.len() <= at {
+            self.conns.resize_with(at + 1, || None);
+        }
+        self.conns[at] = Some(Box::new(conn));
+        self.list(at);
+    }
+
+    /// Forgets a connection and all that it holds without a word to its other end.
+    pub(super) fn drop_conn(&mut self, at: usize) {
+        let Some(mut conn) = self.conns[at].take() else {
+            return;
+        };
+        self.wire.retime(Due::Conn(at), &mut conn.timer, None);
+        self.unelect(at, &conn);
+        let drained = EndpointEvent::drained();
+        self.endpoint.handle_event(ConnectionHandle(at), drained);
+    }
+
+    /// The place of a connection will be another's.
+    fn unelect(&mut self, at: usize, conn: &Conn) {
+        if let Some(peer) = conn.peer
+            && self.peers[peer].elected == Some(at)
+        {
+            self.peers[peer].elected = None;
+        }
+    }
+
+    /// Remembers who was turned away; the oldest give way.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        if self.news.refusals.len() == MOST_REFUSALS {
+            self.news.refusals.pop_front();
+        }
+        self.news.refusals.push_back(refusal);
+    }
+}
+
+impl Wire {
+    fn new(io: Io) -> Self {
+        Self {
+            io,
+            clock: Clock::new(Instant::now()),
+            timers: BTreeSet::new(),
+            listed: Vec::new(),
+            passes: 1,
+            packets: Vec::new(),
+            scratch: Vec::new(),
+            cut: false,
+        }
+    }
+
+    /// The time, as connections see it.
+    #[inline]
+    pub(super) fn now(&mut self) -> Instant {
+        self.clock.read(Instant::now())
+    }
+
+    /// Moves what is `due` from one time to another.
+    pub(super) fn retime(&mut self, due: Due, from: &mut Option<Instant>, to: Option<Instant>) {
+        if *from == to {
+            return;
+        }
+        if let Some(was) = *from {
+            self.timers.remove(&(was, due));
+        }
+        if let Some(becomes) = to {
+            self.timers.insert((becomes, due));
+        }
+        *from = to;
+    }
+}
+
+/// Batches that one connection sends before the others have their turn.
+const BATCHES_PER_PASS: usize = 4;
+/// The largest packet that a rank takes.
+const LARGEST_ACCEPTED: u16 = 65_527;
+/// Refusals that are remembered.
+const MOST_REFUSALS: usize = 64;
+/// How long a full socket is left alone.
+const SOCKET_REST: Duration = Duration::from_millis(1);
+/// How long somebody may take for the handshake that he began.
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);

@@ -1,0 +1,86 @@
+//! What goes wrong when a rank takes its place on the network, and who was turned away.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+
+/// Why a rank has no place on the network.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum QuicError {
+    /// There is no socket.
+    #[error(
+        "no UDP socket at {address}: {source}: choose an address of this host, and port 0 or one that is free"
+    )]
+    Bind {
+        /// Where it was to be.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// There is no key or no certificate.
+    #[error("this rank cannot make itself a key and a certificate: {0}")]
+    Identity(String),
+    /// The system denies what the link needs beside its socket.
+    #[error("no {what} for the QUIC link: {source}: raise the limits of this process")]
+    System {
+        /// What it denies.
+        what: &'static str,
+        /// What it says.
+        source: io::Error,
+    },
+    /// The cards do not make a job.
+    #[error(
+        "the card at place {place} is of rank {rank} of job {job}: a job needs one card of its own for each rank, in order"
+    )]
+    Card {
+        /// Where the card stands.
+        place: usize,
+        /// The rank that it names.
+        rank: usize,
+        /// The job that it names.
+        job: String,
+    },
+    /// This rank is not among the cards.
+    #[error(
+        "the list of {ranks} cards has not that of rank {rank}, which is this one: exchange the cards after every rank has its socket"
+    )]
+    NotListed {
+        /// This rank.
+        rank: usize,
+        /// Cards there are.
+        ranks: usize,
+    },
+    /// A setting cannot be.
+    #[error("{name} cannot be {value}: {cure}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What it was to be.
+        value: String,
+        /// What it may be.
+        cure: &'static str,
+    },
+}
+
+impl QuicError {
+    pub(super) fn identity(reason: impl fmt::Display) -> Self {
+        Self::Identity(reason.to_string())
+    }
+}
+
+/// Somebody who was turned away, or who turned this rank away.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Refusal {
+    /// Where it is.
+    pub address: SocketAddr,
+    /// Why; a whole line with [`Self::address`] before it.
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.address, self.reason)
+    }
+}

@@ -1,0 +1,453 @@
+//! Frames between hosts, over QUIC: encrypted, authenticated, and without a thread between the program and the network.
+//!
+//! ```text
+//!  send(peer, header, bytes)                                                   poll() -> (peer, packet)
+//!     |                                                                                ^
+//!     v   peer.rs: is there room? framing.rs: head, bytes                              | inbox
+//!  [small lane]  [bulk lane]                                        framing.rs: [small] [bulk]
+//!     |             |        first message at once, others together            |       |
+//!     v             v                                                          |       |
+//!  connection.rs: two streams, bulk with less priority              connection.rs: two streams
+//!     |                                                                        ^
+//!     v   quinn-proto: packets, keys, acknowledgements, loss, congestion       |
+//!  driver.rs: one pass                                              driver.rs: one pass
+//!     |                                                                        ^
+//!     v   io.rs: one call for up to 64 packets (GSO)                           |  up to 4 x 64 packets (GRO)
+//!     +--------------------------------- UDP ----------------------------------+
+//!
+//!  who drives: the program, in `poll` and `send`      (here)
+//!              a thread of the program that sleeps    (bell.rs)
+//!              the keeper, while all are elsewhere    (keeper.rs)
+//!  beside it:  identity.rs, verify.rs   who is who
+//!              meeting.rs               how two ranks come to one connection
+//!              traffic.rs               what travels on it, and how ranks take leave
+//!              clock.rs                 time, which stands still while the process does
+//! ```
+//!
+//! A rank binds a [`QuicSocket`], gives its [`Card`] to the others by some trusted way, and makes a [`Quic`] of the socket and all cards.
+//! Connections come to be when something is sent.
+//!
+//! Parts of large messages travel in a stream of their own, so that small messages never wait behind them. They keep their order
+//! among themselves; whole messages and words of protocols keep theirs.
+
+mod bell;
+mod clock;
+mod connection;
+mod departure;
+mod driver;
+mod error;
+mod framing;
+mod identity;
+mod io;
+mod keeper;
+mod meeting;
+mod peer;
+mod settings;
+#[cfg(test)]
+pub(crate) mod tests;
+mod traffic;
+mod verify;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::frame::Header;
+use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
+use crate::payload::permit::Permits;
+use crate::payload::{AlignedBytes, Buffer, Inline};
+
+use departure::Lives;
+use driver::Driver;
+use io::Io;
+use keeper::{Seat, Shared};
+
+pub use error::{QuicError, Refusal};
+pub use framing::StreamError;
+pub use identity::{Card, Fingerprint, Identity, JobId};
+pub use settings::{Congestion, QuicSettings};
+
+/// The link between ranks of different hosts.
+///
+/// Dropping it is leaving the job, and takes until every peer has what was sent to it, or has gone, or cannot be reached.
+pub struct Quic {
+    shared: Arc<Shared>,
+    keeper: Option<JoinHandle<()>>,
+    rank: usize,
+    chunk: usize,
+    chunks: Permits,
+    /// Packets handed out since the network was looked at.
+    taken: u32,
+}
+
+/// A rank's place on the network before it knows its peers.
+pub struct QuicSocket {
+    identity: Identity,
+    settings: QuicSettings,
+    io: Io,
+}
+
+impl QuicSocket {
+    /// Takes a place at `address`; port 0 is one that is free.
+    ///
+    /// # Errors
+    /// When there is no such address, or a setting cannot be.
+    pub fn bind(
+        identity: Identity,
+        address: SocketAddr,
+        settings: QuicSettings,
+    ) -> Result<Self, QuicError> {
+        settings.check()?;
+        let io = Io::bind(address, settings.socket_buffer)
+            .map_err(|source| QuicError::Bind { address, source })?;
+        Ok(Self {
+            identity,
+            settings,
+            io,
+        })
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.io.local()
+    }
+
+    /// The card of this rank, with the address that it is bound to. One that is bound to all addresses of its host has to say by
+    /// [`Identity::card`] which of them its peers are to use.
+    #[must_use]
+    pub fn card(&self) -> Card {
+        self.identity.card(vec![self.address()])
+    }
+}
+
+impl fmt::Debug for QuicSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicSocket")
+            .field("identity", &self.identity)
+            .field("address", &self.address())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Quic {
+    /// What every link of this kind can do. Nothing is lent: a large buffer that is handed over travels in parts like any other large
+    /// message, so that the small ones behind it need not wait.
+    pub const CAPABILITIES: Capabilities =
+        Capabilities::new("quic", Inline::CAPACITY, false, false);
+
+    /// Joins the job whose ranks have these cards, in the order of ranks.
+    ///
+    /// ```
+    /// use phalanx_transport::quic::{Identity, JobId, Quic, QuicSettings, QuicSocket};
+    /// use phalanx_transport::{Envelope, Header, Transport};
+    ///
+    /// let job = JobId::random()?;
+    /// let mut sockets = Vec::new();
+    /// for rank in 0..2 {
+    ///     let identity = Identity::generate(rank, job)?;
+    ///     let address = "127.0.0.1:0".parse()?;
+    ///     sockets.push(QuicSocket::bind(identity, address, QuicSettings::default())?);
+    /// }
+    /// // Between hosts, the wire-up carries the cards.
+    /// let cards: Vec<_> = sockets.iter().map(QuicSocket::card).collect();
+    /// let mut links = Vec::new();
+    /// for socket in sockets {
+    ///     links.push(Quic::join(socket, &cards)?);
+    /// }
+    ///
+    /// let hello = Header::Eager(Envelope::new(0, 7, 0));
+    /// assert!(links[0].send(1, &hello, b"hello")?);
+    /// let (sender, packet) = loop {
+    ///     if let Some(arrived) = links[1].poll()? {
+    ///         break arrived;
+    ///     }
+    /// };
+    /// assert_eq!((sender, packet.header), (0, hello));
+    /// assert_eq!(&*packet.payload, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the cards are not those of one job, or the system has no thread left.
+    pub fn join(socket: QuicSocket, cards: &[Card]) -> Result<Self, QuicError> {
+        let QuicSocket {
+            identity,
+            settings,
+            io,
+        } = socket;
+        check_cards(&identity, cards)?;
+        let rank = identity.rank;
+        let (chunk, chunks) = (settings.chunk, Permits::new(settings.chunks));
+        let system = |what| move |source| QuicError::System { what, source };
+        let resting = io
+            .try_clone()
+            .map_err(system("second descriptor of the socket"))?;
+        let lives = Arc::new(Lives::new(cards.len()));
+        let driver = Driver::new(io, &identity, cards, settings, Arc::clone(&lives))?;
+        let shared = Shared::new(driver, resting, lives).map_err(system("event descriptor"))?;
+        let shared = Arc::new(shared);
+        let keeper = {
+            let shared = Arc::clone(&shared);
+            thread::Builder::new()
+                .name("phalanx-quic".to_owned())
+                .spawn(move || shared.keep())
+                .map_err(system("thread"))?
+        };
+        Ok(Self {
+            shared,
+            keeper: Some(keeper),
+            rank,
+            chunk,
+            chunks,
+            taken: 0,
+        })
+    }
+
+    /// Who was turned away, or turned this rank away, since the last call. Each is a line for the person who runs the job.
+    ///
+    /// ```
+    /// # use phalanx_transport::quic::Quic;
+    /// fn report(link: &Quic) {
+    ///     for refusal in link.take_refusals() {
+    ///         eprintln!("{refusal}");
+    ///     }
+    /// }
+    /// ```
+    #[must_use]
+    pub fn take_refusals(&self) -> Vec<Refusal> {
+        self.shared.sit().driver.news.refusals.drain(..).collect()
+    }
+
+    /// Why a peer is [`PeerState::Unreachable`], naming its address; a line for the person who runs the job.
+    #[must_use]
+    pub fn trouble_with(&self, peer: usize) -> Option<String> {
+        self.shared.sit().driver.peers[peer].trouble.clone()
+    }
+
+    /// Records what somebody else knows of `peer`: the launcher of its host has seen it die. Silence on the network is less than that.
+    pub fn record(&self, peer: usize, state: PeerState) {
+        let mut seat = self.shared.sit();
+        seat.driver.record(peer, state);
+        self.shared.rise(&mut seat);
+    }
+
+    pub(crate) fn stop_receiving(&mut self) {
+        let mut seat = self.shared.sit();
+        seat.driver.stop_receiving();
+        self.shared.rise(&mut seat);
+    }
+
+    pub(crate) fn leave(&mut self, failed: bool) {
+        let mut seat = self.shared.sit();
+        seat.driver.leave(failed);
+        self.shared.rise(&mut seat);
+    }
+
+    pub(crate) fn sleeper(&self) -> QuicSleeper {
+        QuicSleeper(Arc::clone(&self.shared))
+    }
+
+    /// Refuses what not every link can carry, so that what works here works over all of them.
+    fn check(&self, peer: usize, room: bool, header: &Header) {
+        assert_ne!(peer, self.rank, "a rank reaches itself without a link");
+        assert!(room, "{header:?} has no room for these bytes");
+    }
+}
+
+impl Transport for Quic {
+    fn capabilities(&self) -> Capabilities {
+        Self::CAPABILITIES
+    }
+
+    #[inline]
+    fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
+        let room = match header {
+            Header::Eager(_) | Header::Request { .. } | Header::Chunk { .. } => true,
+            Header::TypeName { .. } => bytes.len() <= Inline::CAPACITY,
+            _ => bytes.is_empty(),
+        };
+        self.check(peer, room, header);
+        let mut seat = self.shared.sit();
+        let admitted = seat.driver.admits(peer, header, bytes.len())?;
+        if admitted {
+            seat.driver.send(peer, header, bytes);
+        }
+        self.shared.rise(&mut seat);
+        Ok(admitted)
+    }
+
+    fn send_buffer(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        buffer: Buffer,
+    ) -> Result<Option<Buffer>, LinkError> {
+        self.check(peer, matches!(header, Header::Eager(_)), header);
+        let mut seat = self.shared.sit();
+        if !seat.driver.admits(peer, header, buffer.len())? {
+            self.shared.rise(&mut seat);
+            return Ok(Some(buffer));
+        }
+        let bytes = match buffer {
+            Buffer::Heap(bytes) => bytes,
+            foreign @ Buffer::Block(_) => AlignedBytes::copy_of(&foreign),
+        };
+        seat.driver.send_buffer(peer, header, bytes);
+        self.shared.rise(&mut seat);
+        Ok(None)
+    }
+
+    fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError> {
+        let mut bytes =
+            AlignedBytes::with_capacity(len).ok_or(LinkError::OutOfMemory { bytes: len })?;
+        bytes.resize(len).fill(0);
+        Ok(Buffer::Heap(bytes))
+    }
+
+    fn send_part(
+        &mut self,
+        peer: usize,
+        header: &Header,
+        bytes: &[u8],
+    ) -> Result<usize, LinkError> {
+        self.check(peer, matches!(header, Header::Chunk { .. }), header);
+        let bytes = &bytes[..bytes.len().min(self.chunk)];
+        let mut seat = self.shared.sit();
+        let mut sent = 0;
+        if seat.driver.admits(peer, header, bytes.len())?
+            && let Some(permit) = self.chunks.try_take()
+        {
+            let copy = AlignedBytes::copy_of(bytes).with_permit(permit);
+            seat.driver.send_buffer(peer, header, copy);
+            sent = bytes.len();
+        }
+        self.shared.rise(&mut seat);
+        Ok(sent)
+    }
+
+    #[inline]
+    fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError> {
+        let mut seat = self.shared.sit();
+        if seat.is_over() {
+            return Err(LinkError::Departed { rank: self.rank });
+        }
+        if self.taken < MOST_TAKEN
+            && let Some(packet) = seat.driver.take()
+        {
+            self.taken += 1;
+            return Ok(Some(packet));
+        }
+        self.taken = 0;
+        self.shared.drive(&mut seat);
+        if let Some(packet) = seat.driver.take() {
+            return Ok(Some(packet));
+        }
+        seat.driver.news.faults.pop_front().map_or(Ok(None), Err)
+    }
+
+    fn want_room(&mut self) {
+        self.shared.wants_room.store(true, Ordering::Relaxed);
+    }
+
+    fn prepare_sleep(&mut self) -> bool {
+        let mut seat = self.shared.sit();
+        self.shared.drive(&mut seat);
+        let news = &seat.driver.news;
+        // A rank that has left learns of it from its next poll, so it must not sleep.
+        if !news.inbox.is_empty() || !news.faults.is_empty() || seat.is_over() {
+            return false;
+        }
+        self.shared.bell.announce();
+        true
+    }
+
+    fn departures(&self) -> u32 {
+        self.shared.lives.changes()
+    }
+
+    fn state_of(&self, peer: usize) -> PeerState {
+        self.shared.lives.state_of(peer)
+    }
+}
+
+impl Seat {
+    /// This rank has left, or was killed by its test.
+    fn is_over(&self) -> bool {
+        self.driver.left.is_some() || self.driver.wire.cut
+    }
+}
+
+impl Drop for Quic {
+    fn drop(&mut self) {
+        self.leave(false);
+        self.shared.end();
+        if let Some(keeper) = self.keeper.take() {
+            // It ends with a panic only if there is a bug, of which it has told.
+            let _ = keeper.join();
+        }
+    }
+}
+
+impl fmt::Debug for Quic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Quic")
+            .field("rank", &self.rank)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Lets a thread sleep until its rank has mail. Separate from the link, so that other threads can use that meanwhile.
+#[derive(Clone)]
+pub struct QuicSleeper(Arc<Shared>);
+
+impl QuicSleeper {
+    pub(crate) fn sleep(&self, timeout: Duration) {
+        // Words of room and acknowledgements are no news for whoever rests on the socket; who waits for them looks more often. Relaxed: a
+        // hint between calls of one rank.
+        let wants_room = self.0.wants_room.swap(false, Ordering::Relaxed);
+        let longest = if wants_room { LOOK_FOR_ROOM } else { timeout };
+        self.0.sleep(timeout.min(longest));
+    }
+
+    pub(crate) fn wake(&self) {
+        self.0.bell.ring_loudly();
+    }
+}
+
+impl fmt::Debug for QuicSleeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicSleeper").finish_non_exhaustive()
+    }
+}
+
+fn check_cards(identity: &Identity, cards: &[Card]) -> Result<(), QuicError> {
+    for (place, card) in cards.iter().enumerate() {
+        let is_twin = cards[..place]
+            .iter()
+            .any(|other| other.fingerprint == card.fingerprint);
+        if card.rank != place || card.job != identity.job || is_twin {
+            return Err(QuicError::Card {
+                place,
+                rank: card.rank,
+                job: card.job.to_string(),
+            });
+        }
+    }
+    match cards.get(identity.rank) {
+        Some(card) if card.fingerprint == identity.fingerprint => Ok(()),
+        _ => Err(QuicError::NotListed {
+            rank: identity.rank,
+            ranks: cards.len(),
+        }),
+    }
+}
+
+/// Packets handed out before the network is looked at again.
+const MOST_TAKEN: u32 = 64;
+
+/// Between two looks for room by a rank that sleeps.
+const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);

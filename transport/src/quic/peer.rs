@@ -1,0 +1,213 @@
+//! What a rank keeps for each peer: how to reach it, what waits for it, and how much of that it has taken.
+//!
+//! Room is counted from end to end. A sender may have so many bytes of messages waiting, here, on the way, and at the receiver until
+//! the layer above takes them; the receiver tells now and then how much it has taken. So a receiver never holds more than that for
+//! each peer, always reads its streams to the end, and nothing of what QUIC itself has to say waits behind a message that nobody
+//! wants yet.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use quinn_proto::SendStream;
+
+use crate::payload::AlignedBytes;
+
+use super::framing::{Frame, Lane, encode};
+
+/// A peer as this rank sees it.
+pub(super) struct Peer {
+    /// Where it listens.
+    pub(super) addresses: Vec<SocketAddr>,
+    pub(super) lanes: [Outbound; 2],
+    pub(super) taken: [Taken; 2],
+    /// The connection that everything travels on.
+    pub(super) elected: Option<usize>,
+    /// When it was first wanted, while there is no connection.
+    pub(super) wanted: Option<Instant>,
+    /// Addresses that were tried.
+    pub(super) tried: usize,
+    /// What is to be looked at again at a certain time.
+    pub(super) timer: Option<Instant>,
+    /// Nothing more comes from it.
+    pub(super) gone: bool,
+    /// It took what it was to get from this rank before that left, or cannot be told.
+    pub(super) told: bool,
+    /// How it said goodbye, if it has.
+    pub(super) goodbye: Option<bool>,
+    /// The pass of the driver after which the first message to it went out.
+    pub(super) flushed: u64,
+    /// Why it cannot be reached.
+    pub(super) trouble: Option<String>,
+    /// Answers on both lanes to the question "has everything arrived".
+    pub(super) echoed: [u64; 2],
+}
+
+/// One direction of a lane: what waits, and for how much more there is room.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    ready: VecDeque<Bytes>,
+    /// Small frames, which travel together.
+    tail: BytesMut,
+    sent: u64,
+    taken: u64,
+    capacity: u64,
+}
+
+/// How much the layer above has taken of a lane of a peer, and how much of that the peer knows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Taken {
+    pub(super) total: u64,
+    pub(super) told: u64,
+}
+
+impl Peer {
+    pub(super) fn new(addresses: Vec<SocketAddr>, capacities: [usize; 2]) -> Self {
+        Self {
+            addresses,
+            lanes: capacities.map(|capacity| Outbound::new(capacity as u64)),
+            taken: [Taken::default(); 2],
+            elected: None,
+            wanted: None,
+            tried: 0,
+            timer: None,
+            gone: false,
+            told: false,
+            goodbye: None,
+            flushed: 0,
+            trouble: None,
+            echoed: [0; 2],
+        }
+    }
+
+    #[inline]
+    pub(super) fn lane(&mut self, lane: Lane) -> &mut Outbound {
+        &mut self.lanes[lane as usize]
+    }
+
+    /// Adds a frame of the link's own, for which there is always room.
+    pub(super) fn push_word(&mut self, lane: Lane, frame: &Frame) {
+        encode(frame, 0, &mut self.lane(lane).tail);
+    }
+
+    /// Records that the layer above took `cost` of a lane; whether the peer is to be told.
+    #[inline]
+    pub(super) fn count_taken(&mut self, lane: Lane, cost: u64) -> bool {
+        let taken = &mut self.taken[lane as usize];
+        taken.total += cost;
+        let due = taken.total - taken.told >= self.lanes[lane as usize].capacity / 4;
+        if due {
+            self.tell_taken();
+        }
+        due
+    }
+
+    #[cold]
+    fn tell_taken(&mut self) {
+        let totals = self.taken.map(|taken| taken.total);
+        for taken in &mut self.taken {
+            taken.told = taken.total;
+        }
+        self.push_word(Lane::Small, &Frame::Room(totals));
+    }
+
+    pub(super) fn is_flushed(&self) -> bool {
+        self.lanes.iter().all(Outbound::is_empty)
+    }
+}
+
+impl Outbound {
+    fn new(capacity: u64) -> Self {
+        Self {
+            ready: VecDeque::new(),
+            tail: BytesMut::new(),
+            sent: 0,
+            taken: 0,
+            capacity,
+        }
+    }
+
+    /// Whether there is room for a message of `cost`. For one of any size there is when nothing waits.
+    #[inline]
+    pub(super) fn has_room(&self, cost: u64) -> bool {
+        let waiting = self.sent - self.taken;
+        waiting == 0 || waiting + cost <= self.capacity
+    }
+
+    /// Adds a message, for which there is room.
+    #[inline]
+    pub(super) fn push(&mut self, frame: &Frame, bytes: &[u8]) {
+        self.sent += cost(bytes.len());
+        encode(frame, bytes.len(), &mut self.tail);
+        self.tail.extend_from_slice(bytes);
+    }
+
+    /// As [`Self::push`], without a copy where one would cost more than an entry in the queue.
+    pub(super) fn push_buffer(&mut self, frame: &Frame, buffer: AlignedBytes) {
+        if buffer.len() < WORTH_AN_ENTRY {
+            return self.push(frame, &buffer);
+        }
+        self.sent += cost(buffer.len());
+        encode(frame, buffer.len(), &mut self.tail);
+        self.seal();
+        self.ready.push_back(Bytes::from_owner(Owned(buffer)));
+    }
+
+    /// The receiver says how much it has taken. What it was not sent it cannot have taken.
+    pub(super) fn make_room(&mut self, taken: u64) {
+        self.taken = self.taken.max(taken.min(self.sent));
+    }
+
+    /// Hands as much to the stream as that takes.
+    pub(super) fn write(&mut self, stream: &mut SendStream<'_>) {
+        self.seal();
+        while !self.ready.is_empty() {
+            // A stream that is stopped or closed belongs to a connection whose end is about to be seen.
+            let Ok(written) = stream.write_chunks(self.ready.make_contiguous()) else {
+                return;
+            };
+            self.ready.drain(..written.chunks);
+        }
+    }
+
+    /// Bytes that wait for company.
+    #[inline]
+    pub(super) fn tail(&self) -> usize {
+        self.tail.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.tail.is_empty()
+    }
+
+    /// Forgets what waits; nobody will take it.
+    pub(super) fn clear(&mut self) {
+        self.ready.clear();
+        self.tail.clear();
+    }
+
+    fn seal(&mut self) {
+        if !self.tail.is_empty() {
+            self.ready.push_back(self.tail.split().freeze());
+        }
+    }
+}
+
+/// What a message counts beside its bytes, so that empty ones are bounded too.
+#[inline]
+pub(super) fn cost(len: usize) -> u64 {
+    len as u64 + 64
+}
+
+/// A buffer that goes back to its set when the peer has acknowledged it.
+struct Owned(AlignedBytes);
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Bytes from which on a piece of its own is cheaper than a copy.
+const WORTH_AN_ENTRY: usize = 4096;
