@@ -263,11 +263,13 @@ const PREFIX: &str = "PHALANX_";
 pub(super) const FILE_VARIABLE: &str = "PHALANX_CONFIG";
 
 /// Variables that tell a rank who it is and where to find the others. They are no settings.
-pub(super) const WIRING: [&str; 6] = [
+pub(super) const WIRING: [&str; 8] = [
     "PHALANX_RANK",
     "PHALANX_SIZE",
     "PHALANX_SEGMENT",
     "PHALANX_RENDEZVOUS",
     "PHALANX_TOKEN_FILE",
+    "PHALANX_JOB",
+    "PHALANX_REACHED",
     FILE_VARIABLE,
 ];
