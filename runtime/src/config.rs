@@ -35,9 +35,11 @@ use values::Values;
 pub use problem::{ConfigError, Place, Problem};
 pub use text::{TextError, parse_duration, parse_size, show_duration, show_size};
 pub use values::{
-    Binding, CheckSettings, LaunchSettings, MemorySettings, ProtocolSettings, SameHost,
-    TransportSettings, WaitPolicy, WaitSettings,
+    Binding, CheckSettings, Congestion, LaunchSettings, MemorySettings, NetworkSettings,
+    OtherHosts, ProtocolSettings, SameHost, TransportSettings, WaitPolicy, WaitSettings,
 };
+
+pub use phalanx_wireup::interfaces::Selection;
 
 /// The value of every setting, and where each came from. Once made it does not change, so every value in it
 /// has been checked.
@@ -137,6 +139,12 @@ impl Config {
         &self.values.transport
     }
 
+    /// How ranks talk over QUIC.
+    #[must_use]
+    pub const fn network(&self) -> &NetworkSettings {
+        &self.values.network
+    }
+
     /// The thresholds between the ways to move a message.
     #[must_use]
     pub const fn protocol(&self) -> &ProtocolSettings {
@@ -193,7 +201,7 @@ impl Config {
             .map(|(row, origin)| Entry {
                 key: row.key,
                 variable: row.variable,
-                value: row.field.show(self.values),
+                value: row.field.show(self.values.clone()),
                 origin,
                 meaning: row.meaning,
             })

@@ -1,9 +1,9 @@
-//! Where a setting's value is kept and what it may be: a word, a number, or either.
+//! Where a setting's value is kept and what it may be: a word, a number, a text with a grammar of its own.
 //!
 //! The list of settings holds rows of different types, so a row sees its field through one small trait. It
 //! runs a few times when a program starts, never on the path of a message.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::{fmt::Display, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use super::{
     text::{parse_duration, parse_size, show_duration, show_size},
@@ -108,6 +108,38 @@ impl<T: Scalar> Field for NumberOr<T> {
     }
 }
 
+/// A text that its type can read and write, or a word that stands for none.
+pub(super) struct TextOr<T> {
+    pub(super) word: &'static str,
+    pub(super) at: fn(&mut Values) -> &mut Option<T>,
+    /// What the type reads, as it follows the word "expected".
+    pub(super) grammar: &'static str,
+}
+
+impl<T: FromStr + Display> Field for TextOr<T> {
+    fn assign(&self, values: &mut Values, text: &str) -> Option<()> {
+        *(self.at)(values) = if text == self.word {
+            None
+        } else {
+            Some(text.parse().ok()?)
+        };
+        Some(())
+    }
+
+    fn show(&self, mut values: Values) -> String {
+        let value = (self.at)(&mut values).as_ref();
+        value.map_or_else(|| self.word.to_owned(), ToString::to_string)
+    }
+
+    fn expected(&self) -> String {
+        format!("{} or {}", self.word, self.grammar)
+    }
+
+    fn words(&self) -> Vec<&'static str> {
+        vec![self.word]
+    }
+}
+
 /// The numbers that a setting takes: those of a range that also have a property.
 pub(super) struct Bounds<T> {
     range: RangeInclusive<T>,
@@ -158,6 +190,19 @@ impl Scalar for u64 {
 
     fn show(self) -> String {
         show_size(self)
+    }
+}
+
+/// Every 16-bit setting is the size of a packet in bytes.
+impl Scalar for u16 {
+    const NOUN: &'static str = "size";
+
+    fn parse(text: &str) -> Option<Self> {
+        parse_size(text).ok()?.try_into().ok()
+    }
+
+    fn show(self) -> String {
+        show_size(self.into())
     }
 }
 

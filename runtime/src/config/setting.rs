@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::{
-    field::{Bounds, Field, Number, NumberOr, OneOf},
-    values::{Binding, KIB, MIB, SameHost, WaitPolicy},
+    field::{Bounds, Field, Number, NumberOr, OneOf, TextOr},
+    values::{Binding, Congestion, KIB, MIB, OtherHosts, SameHost, WaitPolicy},
 };
 
 /// One row of the list.
@@ -34,8 +34,86 @@ pub(super) static SETTINGS: &[Setting] = &[
             words: &[
                 ("auto", SameHost::Auto),
                 ("shm", SameHost::Shm),
+                ("quic", SameHost::Quic),
                 ("inproc", SameHost::Inproc),
             ],
+        },
+    },
+    Setting {
+        key: "transport.other_hosts",
+        variable: "PHALANX_OTHER_HOSTS",
+        meaning: "how ranks of different hosts talk; auto takes quic",
+        field: &OneOf {
+            at: |values| &mut values.transport.other_hosts,
+            words: &[("auto", OtherHosts::Auto), ("quic", OtherHosts::Quic)],
+        },
+    },
+    Setting {
+        key: "network.interfaces",
+        variable: "PHALANX_INTERFACES",
+        meaning: "by which interfaces ranks of other hosts may reach this one, the best first; auto leaves out what leads nowhere",
+        field: &TextOr {
+            word: "auto",
+            at: |values| &mut values.network.interfaces,
+            grammar: "names, beginnings of names, addresses and networks such as eth0,ib*,10.1.0.0/16",
+        },
+    },
+    Setting {
+        key: "network.congestion",
+        variable: "PHALANX_CONGESTION",
+        meaning: "what decides how much may be under way to a rank; bbr holds its speed where packets are lost at random",
+        field: &OneOf {
+            at: |values| &mut values.network.congestion,
+            words: &[
+                ("cubic", Congestion::Cubic),
+                ("bbr", Congestion::Bbr),
+                ("newreno", Congestion::NewReno),
+            ],
+        },
+    },
+    Setting {
+        key: "network.idle_timeout",
+        variable: "PHALANX_IDLE_TIMEOUT",
+        meaning: "how long a rank may be silent before it counts as unreachable",
+        field: &Number {
+            at: |values| &mut values.network.idle_timeout,
+            bounds: Bounds::within(Duration::from_secs(1)..=Duration::from_secs(DAY)),
+        },
+    },
+    Setting {
+        key: "network.dial_deadline",
+        variable: "PHALANX_DIAL_DEADLINE",
+        meaning: "how long a rank that was never reached is tried before it counts as unreachable",
+        field: &Number {
+            at: |values| &mut values.network.dial_deadline,
+            bounds: Bounds::within(Duration::from_millis(100)..=Duration::from_secs(3600)),
+        },
+    },
+    Setting {
+        key: "network.largest_packet",
+        variable: "PHALANX_LARGEST_PACKET",
+        meaning: "largest packet that is tried, without the headers of IP and UDP",
+        field: &Number {
+            at: |values| &mut values.network.largest_packet,
+            bounds: Bounds::within(1200..=65_507),
+        },
+    },
+    Setting {
+        key: "network.socket_buffer",
+        variable: "PHALANX_SOCKET_BUFFER",
+        meaning: "socket buffer to ask the system for; it may grant less",
+        field: &Number {
+            at: |values| &mut values.network.socket_buffer,
+            bounds: Bounds::within(64 * KIB..=GIB),
+        },
+    },
+    Setting {
+        key: "network.tick",
+        variable: "PHALANX_TICK",
+        meaning: "how long a program may compute before a thread answers its peers for it",
+        field: &Number {
+            at: |values| &mut values.network.tick,
+            bounds: Bounds::within(Duration::from_micros(100)..=Duration::from_secs(1)),
         },
     },
     Setting {
@@ -194,5 +272,8 @@ const SWITCH: &[(&str, bool)] = &[("true", true), ("false", false)];
 
 const GIB: u64 = 1 << 30;
 
-/// 365 days in seconds: longer than any job, and far from the ends of clocks.
-const YEAR: u64 = 365 * 24 * 3600;
+/// In seconds.
+const DAY: u64 = 24 * 3600;
+
+/// In seconds: longer than any job, and far from the ends of clocks.
+const YEAR: u64 = 365 * DAY;

@@ -13,7 +13,8 @@ use std::{
 };
 
 use super::{
-    Binding, Config, Origin, Problem, SameHost, WaitPolicy, parse_duration, parse_size,
+    Binding, Config, Congestion, Origin, OtherHosts, Problem, SameHost, WaitPolicy, parse_duration,
+    parse_size,
     resolve::WIRING,
     setting::{SETTINGS, position},
 };
@@ -112,17 +113,35 @@ fn documented_file_is_read_and_shows_every_section() {
 
 #[test]
 fn sources_reach_the_typed_values() {
-    let file = "[transport]\nsame_host = 'inproc'\n[protocol]\neager_limit = 0x1000\nchunk_window = '2M'\n\
+    let file = "[transport]\nsame_host = 'inproc'\n[network]\nlargest_packet = 1452\ntick = '2ms'\n[protocol]\neager_limit = 0x1000\nchunk_window = '2M'\n\
                 [wait]\nyields = 50\n[launch]\nbind = 'core'\n[checks]\ntypes = false\n";
     let env = variables(&[
         ("HOME", "/root"),
         ("PHALANX_RANK", "3"),
         ("PHALANX_WAIT", " shared\n"),
         ("PHALANX_SPIN", "25us"),
+        ("PHALANX_JOB", "00112233445566778899aabbccddeeff"),
+        ("PHALANX_REACHED", "192.0.2.7"),
+        ("PHALANX_INTERFACES", "ib*, 10.1.0.0/16"),
+        ("PHALANX_CONGESTION", "bbr"),
     ]);
-    let flags = [("launch.timeout", "60"), ("launch.tag_output", "true")];
+    let flags = [
+        ("launch.timeout", "60"),
+        ("launch.tag_output", "true"),
+        ("transport.other_hosts", "quic"),
+    ];
     let config = Config::resolve(Some((Path::new("job.toml"), file)), env, &flags).unwrap();
-    assert_eq!(config.transport().same_host, SameHost::Inproc);
+    assert_eq!(
+        (config.transport().same_host, config.transport().other_hosts),
+        (SameHost::Inproc, OtherHosts::Quic)
+    );
+    let network = config.network();
+    let selection = network.interfaces.as_ref().map(ToString::to_string);
+    assert_eq!(selection.as_deref(), Some("ib*,10.1.0.0/16"));
+    assert_eq!(
+        (network.congestion, network.largest_packet, network.tick),
+        (Congestion::Bbr, 1452, Duration::from_millis(2))
+    );
     assert_eq!(
         (
             config.protocol().eager_limit,
@@ -261,6 +280,28 @@ fn wrong_values_say_what_is_expected() {
         (
             from_file("wait = 'auto'"),
             "job.toml:1: wait: expected a table of settings, found a value of type string",
+        ),
+    ];
+    for (result, message) in cases {
+        assert_eq!(result.unwrap_err(), message);
+    }
+}
+
+#[test]
+fn wrong_values_of_a_network_say_what_is_expected() {
+    let cases = [
+        (
+            from_variable("PHALANX_TRANSPORT", "quick"),
+            "PHALANX_TRANSPORT: expected auto, shm, quic or inproc, found `quick`; did you mean quic?",
+        ),
+        (
+            from_variable("PHALANX_INTERFACES", "eth0,10.1.0.0/33"),
+            "PHALANX_INTERFACES: expected auto or names, beginnings of names, addresses and networks such as \
+             eth0,ib*,10.1.0.0/16, found `eth0,10.1.0.0/33`",
+        ),
+        (
+            from_flag("network.largest_packet", "1199"),
+            "flag network.largest_packet: expected a size from 1200B to 65507B, found `1199`",
         ),
     ];
     for (result, message) in cases {

@@ -5,10 +5,13 @@
 
 use std::time::Duration;
 
-/// Everything that can be set. Small and `Copy`: it is read once, when a world or a job is built.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+use phalanx_wireup::interfaces::Selection;
+
+/// Everything that can be set. It is read once, when a world or a job is built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Values {
     pub(super) transport: TransportSettings,
+    pub(super) network: NetworkSettings,
     pub(super) protocol: ProtocolSettings,
     pub(super) memory: MemorySettings,
     pub(super) wait: WaitSettings,
@@ -22,6 +25,8 @@ pub(super) struct Values {
 pub struct TransportSettings {
     /// How ranks of one host talk.
     pub same_host: SameHost,
+    /// How ranks of different hosts talk.
+    pub other_hosts: OtherHosts,
 }
 
 /// How ranks of one host talk.
@@ -33,8 +38,69 @@ pub enum SameHost {
     Auto,
     /// A shared memory segment.
     Shm,
+    /// QUIC, as if each rank were on a host of its own.
+    Quic,
     /// Queues inside one process, whose threads are the ranks.
     Inproc,
+}
+
+/// How ranks of different hosts talk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OtherHosts {
+    /// The fastest way there is, which is QUIC.
+    #[default]
+    Auto,
+    /// QUIC.
+    Quic,
+}
+
+/// `network.*`: how ranks talk over QUIC.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NetworkSettings {
+    /// Which interfaces ranks of other hosts may reach this one by; `None` leaves it to the machine.
+    pub interfaces: Option<Selection>,
+    /// What decides how much may be under way.
+    pub congestion: Congestion,
+    /// How long a peer may be silent before it counts as unreachable. Signs of life have to come at least four times as often.
+    pub idle_timeout: Duration,
+    /// How long a peer that was never reached is tried before it counts as unreachable.
+    pub dial_deadline: Duration,
+    /// The largest packet that is tried, in bytes of UDP payload.
+    pub largest_packet: u16,
+    /// Socket buffer to ask the system for, in bytes; it may grant fewer.
+    pub socket_buffer: u64,
+    /// How long the program may stay outside the library before a thread stands in for it.
+    pub tick: Duration,
+}
+
+impl Default for NetworkSettings {
+    fn default() -> Self {
+        Self {
+            interfaces: None,
+            congestion: Congestion::Cubic,
+            idle_timeout: Duration::from_secs(10),
+            dial_deadline: Duration::from_secs(3),
+            // A jumbo frame of 9000 bytes without the headers of IPv4 and UDP.
+            largest_packet: 8972,
+            socket_buffer: 4 * MIB,
+            tick: Duration::from_millis(1),
+        }
+    }
+}
+
+/// What decides how much may be under way on a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Congestion {
+    /// Loss halves it, time restores it: fair, and slow where packets are lost at random.
+    #[default]
+    Cubic,
+    /// By measured bandwidth and delay: holds its speed under random loss, and takes more than its share.
+    Bbr,
+    /// The oldest and simplest.
+    NewReno,
 }
 
 /// `protocol.*`: the thresholds between the ways to move a message.

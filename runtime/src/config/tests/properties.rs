@@ -15,6 +15,13 @@ use super::{
 fn two_values(index: usize) -> [&'static str; 2] {
     match SETTINGS[index].key {
         "transport.same_host" => ["shm", "inproc"],
+        "transport.other_hosts" => ["quic", "quic"],
+        "network.interfaces" => ["eth0,ib*", "10.1.0.0/16"],
+        "network.congestion" => ["bbr", "newreno"],
+        "network.idle_timeout" | "network.dial_deadline" => ["1s", "1min"],
+        "network.largest_packet" => ["1200B", "1452B"],
+        "network.socket_buffer" => ["64KiB", "8MiB"],
+        "network.tick" => ["200us", "1s"],
         "protocol.eager_limit" | "protocol.pull_limit" => ["64B", "3KiB"],
         "protocol.chunk_size" => ["4KiB", "64KiB"],
         "protocol.chunk_window" => ["1MiB", "2MiB"],
