@@ -259,7 +259,7 @@ impl Quic {
 }
 
 impl Transport for Quic {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: usize) -> Capabilities {
         Self::CAPABILITIES
     }
 
