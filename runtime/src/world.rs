@@ -87,7 +87,7 @@ impl World {
     /// Joins as `rank` of `size` over any link.
     pub(crate) fn over(link: Link, rank: usize, size: usize, config: Arc<Config>) -> Self {
         let patience = Patience::new(config.wait(), size, link.segment());
-        let engine = Engine::new(rank, size, limits(&config), link.capabilities());
+        let engine = Engine::new(rank, size, limits(&config), link.capabilities(rank));
         let progress = Progress::new(link, engine, patience, rank);
         Self {
             communicator: Communicator::world(progress, size),

@@ -117,7 +117,7 @@ impl Inproc {
 }
 
 impl Transport for Inproc {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: usize) -> Capabilities {
         Capabilities::new("inproc", Inline::CAPACITY, true, false)
     }
 

@@ -53,7 +53,7 @@ impl Engine {
         bytes: &[u8],
     ) -> Result<Tried> {
         if bytes.len() >= self.limits.pull
-            && let Some(offset) = link.expose(bytes)
+            && let Some(offset) = link.expose(send.peer, bytes)
         {
             return Ok(Tried::Exposed(offset));
         }
@@ -237,7 +237,8 @@ impl Engine {
             return Ok(self.put_back(id, sending, Step::Stuck));
         }
         let lent = matches!(sending.source, Source::Buffer(_));
-        let Some(place) = sending.with_bytes(id, lend, |bytes| link.expose(bytes)) else {
+        let Some(place) = sending.with_bytes(id, lend, |bytes| link.expose(sending.peer, bytes))
+        else {
             return Ok(self.put_back(id, sending, Step::Stuck));
         };
         let memory = match place {
