@@ -317,6 +317,15 @@ impl Link {
         }
     }
 
+    /// Why a peer is [`PeerState::Unreachable`], with its address; a line for whoever runs the job.
+    #[must_use]
+    pub fn trouble_with(&self, peer: usize) -> Option<String> {
+        match self {
+            Self::Shm(_) | Self::Inproc(_) => None,
+            Self::Quic(quic) => quic.trouble_with(peer),
+        }
+    }
+
     /// The handle to sleep and wake with.
     #[must_use]
     pub fn sleeper(&self) -> Sleeper {

@@ -65,7 +65,7 @@ impl Engine {
         {
             return Ok(Tried::Refused);
         }
-        let sent = if bytes.len() <= self.capabilities.inline {
+        let sent = if bytes.len() <= link.capabilities(send.peer).inline {
             link.send_small(send.peer, send.envelope, bytes)?
         } else {
             link.send(send.peer, &Header::Eager(send.envelope), bytes)?
@@ -132,7 +132,7 @@ impl Engine {
     ) -> Result<Option<Buffer>> {
         let cost = cost(buffer.len());
         let peer = self.peers.get(send.peer);
-        if !self.capabilities.lends
+        if !link.capabilities(send.peer).lends
             || send.synchronous
             || !peer.is_clear(send.envelope.layout(), cost)
         {
@@ -250,7 +250,7 @@ impl Engine {
             sending.len,
             memory,
             sending.synchronous,
-            &self.capabilities,
+            &link.capabilities(sending.peer),
             &self.limits,
         );
         let eager = matches!(way, Protocol::Inline | Protocol::Eager);

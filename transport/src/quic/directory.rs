@@ -36,6 +36,9 @@ pub trait Directory: Send + fmt::Debug {
     /// Becomes readable when there may be something new, and stops being so when all of that has been polled. None when nothing ever
     /// comes by itself: departures then are not reported, so that a rank has to tell each peer itself that it leaves.
     fn input(&self) -> Option<BorrowedFd<'_>>;
+
+    /// Is told who was turned away, or turned this rank away: a line for whoever runs the job.
+    fn turned_away(&mut self, _refusal: &Refusal) {}
 }
 
 /// What a directory has to say.
@@ -46,6 +49,8 @@ pub enum News {
     Card(Card),
     /// How a rank is, as others saw it: dead, left, or out of reach.
     State(usize, PeerState),
+    /// Why a rank cannot be reached, or what is known of how it was lost.
+    OutOfReach(usize, String),
     /// Nothing more can be learned, and why. What is known stays so.
     End(String),
 }
@@ -149,6 +154,10 @@ impl Inquiry {
         self.is_open() && (!self.pending.is_empty() || self.next.is_none_or(|next| next <= now))
     }
 
+    pub(super) fn turned_away(&mut self, refusal: &Refusal) {
+        self.directory.turned_away(refusal);
+    }
+
     fn ask(&mut self, rank: usize) {
         if self.is_open() && self.pending.insert(rank) {
             self.directory.ask(rank);
@@ -195,7 +204,13 @@ impl Driver {
             News::State(rank, state) if rank < self.peers.len() && rank != self.rank => {
                 self.take_state(rank, state, now);
             }
-            News::State(..) => {}
+            News::OutOfReach(rank, trouble) if rank < self.peers.len() && rank != self.rank => {
+                if !self.peers[rank].gone {
+                    self.peers[rank].trouble.get_or_insert(trouble);
+                }
+                self.take_state(rank, PeerState::Unreachable, now);
+            }
+            News::State(..) | News::OutOfReach(..) => {}
             News::End(reason) => {
                 self.inquiry.ended = Some(reason.clone());
                 for rank in std::mem::take(&mut self.inquiry.pending) {

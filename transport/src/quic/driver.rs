@@ -388,6 +388,7 @@ impl Driver {
 
     /// Remembers who was turned away; the oldest give way.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.inquiry.turned_away(&refusal);
         if self.news.refusals.len() == MOST_REFUSALS {
             self.news.refusals.pop_front();
         }

@@ -71,6 +71,7 @@ pub use framing::StreamError;
 pub use identity::{Card, Fingerprint, Identity, JobId};
 pub use settings::{Congestion, QuicSettings};
 pub use socket::QuicSocket;
+pub use verify::PROTOCOL_VERSION;
 
 /// The link between ranks of different hosts.
 ///

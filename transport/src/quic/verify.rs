@@ -33,6 +33,9 @@ use super::identity::{Card, Fingerprint, Identity, JobId};
 /// The protocol that both sides must name; changes with anything that travels in a stream.
 const PROTOCOL: &[u8] = b"phalanx/1";
 
+/// The number in the name of the protocol.
+pub const PROTOCOL_VERSION: u16 = 1;
+
 /// Ring, with TLS 1.3 only, AES-128 first: ChaCha20 costs 40 % of the bandwidth where AES is in the processor, and one key
 /// exchange whose messages fit into the first packet.
 pub(super) fn provider() -> CryptoProvider {
@@ -357,6 +360,11 @@ impl Pins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_the_protocol_has_its_number() {
+        assert_eq!(PROTOCOL, format!("phalanx/{PROTOCOL_VERSION}").as_bytes());
+    }
 
     #[test]
     fn a_claim_is_read_as_it_was_written_and_nothing_else_is_one() {
