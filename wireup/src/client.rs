@@ -115,6 +115,20 @@ impl Client {
         self.wait_until(Awaited::Card(rank), limit, |member| member.poll_get(rank))
     }
 
+    /// Asks for the card of `rank`. Does not block: [`poll_get`](Self::poll_get) has it after some [`turn`](Self::turn).
+    ///
+    /// # Errors
+    /// [`ClientError`] when there is no such rank, it is lost, or the wire-up has ended.
+    pub fn start_get(&mut self, rank: u32) -> Result<(), ClientError> {
+        self.member.start_get(rank)?;
+        self.turn()
+    }
+
+    /// The card of a rank that was asked for, if it is here. Does not block.
+    pub fn poll_get(&self, rank: u32) -> Poll<Result<Arc<Card>, Failure>> {
+        self.member.poll_get(rank)
+    }
+
     /// The ranks at the same agent, this one included.
     #[must_use]
     pub fn host_ranks(&self) -> &RankSet {
@@ -126,6 +140,12 @@ impl Client {
     #[must_use]
     pub fn losses(&self) -> &[Loss] {
         self.member.losses()
+    }
+
+    /// Who has left in good order, as far as it was heard.
+    #[must_use]
+    pub const fn left(&self) -> &RankSet {
+        self.member.left()
     }
 
     /// Why nothing more can be learned, once that is so.

@@ -20,5 +20,13 @@ pub const RENDEZVOUS: &str = "PHALANX_RENDEZVOUS";
 /// Path of the file with the token that all ranks of a job share and that secures the rendezvous.
 pub const TOKEN_FILE: &str = "PHALANX_TOKEN_FILE";
 
+/// The public number of the job, 32 hexadecimal digits, which keeps ranks of different jobs apart on the network. Who starts ranks
+/// without a launcher need not set it: it follows from the token.
+pub const JOB: &str = "PHALANX_JOB";
+
+/// The address by which the launcher reached this host, to be offered to other ranks first. One of loopback means that all ranks are
+/// on this host.
+pub const REACHED: &str = "PHALANX_REACHED";
+
 /// Path of the configuration file given to the launcher.
 pub const CONFIG: &str = "PHALANX_CONFIG";

@@ -12,8 +12,8 @@
 //!           /     \            /     \            /     \
 //!       rank 0   rank 1    rank 2   rank 3    rank 4   rank 5        Member: cards asked for
 //!
-//!     up:   hello, put, arrive, get, lost, abort, leave
-//!     down: welcome, pass, answer, lost, abort
+//!     up:   hello, put, arrive, get, left, lost, abort, leave
+//!     down: welcome, pass, answer, left, lost, abort
 //! ```
 //!
 //! With more hosts than the root wants to serve, agents have agents below them; [`Tree`] lays them out. Without agents of
@@ -28,6 +28,8 @@
 //! that losses and passed fences come in one order everywhere. It ends each fence that needs the lost ranks and each get of
 //! their cards; everything else goes on. An abort ends everything. An agent that loses its own way to the root aborts what is
 //! below it, for nothing could be learned any more.
+//!
+//! A rank that leaves says so, and all others are told: who never talked to it has no other way to learn that nothing will come.
 //!
 //! # Examples
 //! A root with two ranks and no agents, all in one thread:
@@ -70,7 +72,7 @@ mod tree;
 
 pub use agent::{Agent, AgentEvent, Shape, ShapeError};
 pub use card::{Build, ByteOrder, Card, CardError, Fingerprint, Host};
-pub use failure::{Abort, ExchangeError, Failure, Fault, Loss, Misuse};
+pub use failure::{Abort, ExchangeError, Failure, Fault, Loss, Misuse, ProcessEnd};
 pub use fence::Scope;
 pub use member::Member;
 pub use message::{MAX_FRAME, MAX_TEXT, VERSION};

@@ -3,10 +3,11 @@
 //! Half a set of variables is always an error. Guessing would turn a typing mistake in a job script into N worlds of
 //! one that all print the right answer N times.
 
+use std::net::IpAddr;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use crate::environment::{RANK, RENDEZVOUS, SEGMENT, SIZE, TOKEN_FILE};
+use crate::environment::{JOB, RANK, REACHED, RENDEZVOUS, SEGMENT, SIZE, TOKEN_FILE};
 use crate::foreign::ForeignLauncher;
 use crate::slurm::SlurmStep;
 
@@ -22,6 +23,10 @@ pub struct Place {
     pub segment: Option<SegmentSource>,
     /// How to reach the wire-up; `None` where all ranks are on this host.
     pub wireup: Option<WireupSource>,
+    /// The public number of the job, where its launcher has given it one.
+    pub job: Option<[u8; 16]>,
+    /// The address by which the launcher reached this host.
+    pub reached: Option<IpAddr>,
 }
 
 /// How a rank gets hold of the node segment.
@@ -58,6 +63,8 @@ impl Place {
             size: 1,
             segment: None,
             wireup: None,
+            job: None,
+            reached: None,
         }
     }
 
@@ -73,6 +80,43 @@ impl Place {
             size,
             segment: Some(segment),
             wireup: None,
+            job: None,
+            reached: None,
+        }
+    }
+
+    /// The same place, in the job of this number.
+    ///
+    /// # Examples
+    /// ```
+    /// use phalanx_wireup::{Place, SegmentSource};
+    ///
+    /// let place = Place::new(2, 8, SegmentSource::Inherited(3)).with_job([0xa5; 16]);
+    /// assert!(place.variables().contains(&("PHALANX_JOB", "a5".repeat(16))));
+    /// ```
+    #[must_use]
+    pub fn with_job(self, job: [u8; 16]) -> Self {
+        Self {
+            job: Some(job),
+            ..self
+        }
+    }
+
+    /// The same place, on a host that the launcher reached at `address`.
+    ///
+    /// # Examples
+    /// ```
+    /// use phalanx_wireup::{Place, SegmentSource};
+    ///
+    /// let place = Place::new(2, 8, SegmentSource::Inherited(3)).with_reached("192.0.2.7".parse()?);
+    /// assert!(place.variables().contains(&("PHALANX_REACHED", "192.0.2.7".to_owned())));
+    /// # Ok::<(), std::net::AddrParseError>(())
+    /// ```
+    #[must_use]
+    pub fn with_reached(self, address: IpAddr) -> Self {
+        Self {
+            reached: Some(address),
+            ..self
         }
     }
 
@@ -140,11 +184,13 @@ impl Place {
             size,
             segment,
             wireup,
+            job: given(&env, JOB).map(job).transpose()?,
+            reached: given(&env, REACHED).map(address).transpose()?,
         })
     }
 
     /// The variables that make [`discover`](Self::discover) in a rank find this place. A launcher sets all of them and
-    /// thereby replaces those of an outer job; that of the rendezvous is therefore there also when it is empty.
+    /// thereby replaces those of an outer job; some are therefore there also when they are empty.
     #[must_use]
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         let mut variables = vec![(RANK, self.rank.to_string()), (SIZE, self.size.to_string())];
@@ -155,6 +201,10 @@ impl Place {
         );
         let rendezvous = self.wireup.as_ref().map(ToString::to_string);
         variables.push((RENDEZVOUS, rendezvous.unwrap_or_default()));
+        let digits = |job: &[u8; 16]| job.iter().map(|byte| format!("{byte:02x}")).collect();
+        variables.push((JOB, self.job.as_ref().map(digits).unwrap_or_default()));
+        let reached = self.reached.as_ref().map(ToString::to_string);
+        variables.push((REACHED, reached.unwrap_or_default()));
         if let Some(WireupSource::Rendezvous { token_file, .. }) = &self.wireup {
             variables.push((TOKEN_FILE, token_file.display().to_string()));
         }
@@ -320,6 +370,22 @@ pub enum PlaceError {
         /// The value.
         value: String,
     },
+    /// The number of the job is malformed.
+    #[error(
+        "PHALANX_JOB={value:?} is not 32 hexadecimal digits: start the program with `phalanx run`, or leave it out"
+    )]
+    BadJob {
+        /// The value.
+        value: String,
+    },
+    /// The address by which this host was reached is malformed.
+    #[error(
+        "PHALANX_REACHED={value:?} is no IP address: start the program with `phalanx run`, or leave it out"
+    )]
+    BadAddress {
+        /// The value.
+        value: String,
+    },
     /// The process was started, with others, by a launcher that Phalanx does not understand.
     #[error("{0}")]
     Foreign(ForeignLauncher),
@@ -333,6 +399,23 @@ impl PlaceError {
             missing,
         }
     }
+}
+
+/// A variable that counts as not set when it is empty.
+fn given(env: &impl Fn(&str) -> Option<String>, name: &str) -> Option<String> {
+    env(name).filter(|value| !value.is_empty())
+}
+
+fn job(value: String) -> Result<[u8; 16], PlaceError> {
+    let is_number = value.len() == 32 && value.bytes().all(|digit| digit.is_ascii_hexdigit());
+    match u128::from_str_radix(&value, 16) {
+        Ok(number) if is_number => Ok(number.to_be_bytes()),
+        _ => Err(PlaceError::BadJob { value }),
+    }
+}
+
+fn address(value: String) -> Result<IpAddr, PlaceError> {
+    value.parse().map_err(|_| PlaceError::BadAddress { value })
 }
 
 fn number(variable: &'static str, value: &str) -> Result<usize, PlaceError> {

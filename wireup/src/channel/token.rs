@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::OFlag;
 use nix::unistd::geteuid;
+use snow::params::HashChoice;
+use snow::resolvers::{CryptoResolver, DefaultResolver};
 use zeroize::Zeroizing;
 
 /// The token of a job. It is wiped from memory when dropped, and `Debug` does not show it.
@@ -79,6 +81,19 @@ impl Token {
             path: path.to_owned(),
             problem: TokenProblem::Unwritable(source),
         })
+    }
+
+    /// A public number for the job that has this token: every rank comes to the same, and nobody comes from it to the token.
+    #[must_use]
+    pub fn job(&self) -> [u8; 16] {
+        let hash = DefaultResolver.resolve_hash(&HashChoice::Blake2s);
+        let mut hash = hash.expect("the resolver has the hash of our handshake");
+        hash.input(b"phalanx: number of the job");
+        hash.input(self.secret());
+        let mut digest = [0; 32];
+        hash.result(&mut digest);
+        let (number, _) = digest.split_first_chunk().expect("a digest is longer");
+        *number
     }
 
     pub(super) fn secret(&self) -> &[u8; BYTES] {

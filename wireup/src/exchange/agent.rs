@@ -42,6 +42,10 @@ pub struct Agent {
     gates: [Gate; 2],
     losses: Vec<Loss>,
     lost: RankSet,
+    /// Who has left, as all were told.
+    left: RankSet,
+    /// Who has left since that was passed on.
+    newly_left: RankSet,
     abort: Option<Abort>,
     has_left: bool,
     outgoing: VecDeque<(Who, Arc<[u8]>)>,
@@ -130,6 +134,8 @@ impl Agent {
             waiting: FxHashMap::default(),
             losses: Vec::new(),
             lost: RankSet::default(),
+            left: RankSet::default(),
+            newly_left: RankSet::default(),
             abort: None,
             has_left: false,
             outgoing: VecDeque::new(),
@@ -231,26 +237,6 @@ impl Agent {
         handled.map_err(|fault| fault.from(from))
     }
 
-    /// Takes note that the connection to `peer` has ended, or that its process has.
-    ///
-    /// A child that has not left is lost, and with it all ranks below it. Without its parent an agent aborts what is below.
-    pub fn handle_closed(&mut self, peer: Who, cause: &str) {
-        self.outgoing.retain(|(to, _)| *to != peer);
-        if self.parent == Some(peer) {
-            self.give_up_parent(peer, cause);
-            return;
-        }
-        let Some(child) = self.children.get_mut(&peer) else {
-            return;
-        };
-        if matches!(child.stage, Stage::Silent | Stage::Present) {
-            child.stage = Stage::Lost;
-            let ranks = child.ranks.clone();
-            self.report_loss(peer, &ranks, cause);
-            self.leave_if_finished();
-        }
-    }
-
     /// Ends the job for all ranks.
     pub fn abort(&mut self, code: i32, text: &str) {
         self.spread_abort(Abort::new(self.name, code, text), None);
@@ -260,6 +246,7 @@ impl Agent {
     pub fn poll_frame(&mut self) -> Option<(Who, Arc<[u8]>)> {
         if self.outgoing.is_empty() {
             self.send_fresh_cards();
+            self.send_newly_left();
         }
         self.outgoing.pop_front()
     }
@@ -294,6 +281,12 @@ impl Agent {
                 }
                 self.spread_loss(loss);
             }
+            Message::Left(ranks) => {
+                if ranks.last() >= Some(self.size) || self.left.overlaps(&ranks) {
+                    return Err(Message::Left(ranks).out_of_order());
+                }
+                self.spread_left(ranks);
+            }
             Message::Abort(abort) => self.spread_abort(abort, self.parent),
             message => return Err(message.out_of_order()),
         }
@@ -326,11 +319,21 @@ impl Agent {
                 if !child.ranks.includes(&loss.ranks) {
                     return Err(Message::Lost(loss).out_of_order());
                 }
-                self.report_loss(loss.who, &loss.ranks, &loss.cause);
+                self.report_loss(&loss);
+            }
+            Message::Left(ranks) => {
+                let known = self.left.union(&self.newly_left);
+                if !child.ranks.includes(&ranks) || known.overlaps(&ranks) {
+                    return Err(Message::Left(ranks).out_of_order());
+                }
+                self.note_left(&ranks);
             }
             Message::Abort(abort) => self.spread_abort(abort, Some(from)),
             Message::Leave => {
                 self.set_stage(from, Stage::Left);
+                if let Who::Rank(rank) = from {
+                    self.note_left(&RankSet::from(rank..rank + 1));
+                }
                 self.check_left();
                 self.leave_if_finished();
             }
@@ -363,6 +366,10 @@ impl Agent {
         }
         for loss in self.losses.clone() {
             self.send(child, &Message::Lost(loss));
+        }
+        let left: Vec<_> = self.left.portions().collect();
+        for ranks in left {
+            self.send(child, &Message::Left(ranks));
         }
         if let Some(abort) = self.abort.clone() {
             self.send(child, &Message::Abort(abort));

@@ -22,6 +22,34 @@ pub struct Loss {
     pub ranks: RankSet,
     /// How it was noticed.
     pub cause: String,
+    /// How the process of a rank ended, where its launcher saw that.
+    pub end: Option<ProcessEnd>,
+}
+
+/// How a process ended.
+///
+/// # Examples
+/// ```
+/// use phalanx_wireup::exchange::ProcessEnd;
+///
+/// assert_eq!(ProcessEnd::Signal(9).to_string(), "killed by signal 9");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "there are no others")]
+pub enum ProcessEnd {
+    /// It exited with this code.
+    Exit(u8),
+    /// This signal killed it.
+    Signal(u8),
+}
+
+impl std::fmt::Display for ProcessEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exit(code) => write!(f, "exited with code {code}"),
+            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
+        }
+    }
 }
 
 impl Loss {
@@ -32,13 +60,25 @@ impl Loss {
             who,
             ranks,
             cause: shortened(cause),
+            end: None,
+        }
+    }
+
+    /// The same loss, of which it is known how the process ended.
+    #[must_use]
+    pub fn with_end(self, end: ProcessEnd) -> Self {
+        Self {
+            end: Some(end),
+            ..self
         }
     }
 }
 
 impl std::fmt::Display for Loss {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { who, ranks, cause } = self;
+        let Self {
+            who, ranks, cause, ..
+        } = self;
         match who {
             Who::Rank(_) => write!(f, "{who} was lost: {cause}"),
             _ => write!(f, "{who} with {ranks} was lost: {cause}"),

@@ -29,6 +29,7 @@ pub struct Member {
     cards: FxHashMap<u32, Option<Arc<Card>>>,
     losses: Vec<Loss>,
     lost: RankSet,
+    left: RankSet,
     end: Option<Failure>,
     outgoing: VecDeque<Message>,
 }
@@ -65,6 +66,7 @@ impl Member {
             cards: FxHashMap::default(),
             losses: Vec::new(),
             lost: RankSet::default(),
+            left: RankSet::default(),
             end: None,
             outgoing: VecDeque::from([hello]),
         }
@@ -92,6 +94,12 @@ impl Member {
     #[must_use]
     pub fn losses(&self) -> &[Loss] {
         &self.losses
+    }
+
+    /// Who has left in good order, as far as it was told.
+    #[must_use]
+    pub const fn left(&self) -> &RankSet {
+        &self.left
     }
 
     /// Why nothing more can be learned, once that is so.
@@ -276,6 +284,12 @@ impl Member {
                 }
                 self.lost = self.lost.union(&loss.ranks);
                 self.losses.push(loss);
+            }
+            Message::Left(ranks) => {
+                if ranks.last() >= Some(self.size) || self.left.overlaps(&ranks) {
+                    return Err(Message::Left(ranks).out_of_order());
+                }
+                self.left = self.left.union(&ranks);
             }
             message => return Err(message.out_of_order()),
         }

@@ -33,6 +33,8 @@ pub(super) enum Message {
     Answer { rank: u32, card: Arc<Card> },
     /// Up: seen here. Down: so it is for all.
     Lost(Loss),
+    /// Both ways, as losses: these ranks have left in good order.
+    Left(RankSet),
     /// Both ways.
     Abort(Abort),
     /// Up, last of all: nothing more is needed, and the end of the connection is no loss.
@@ -51,6 +53,7 @@ impl Message {
             Self::Get { .. } => "a request for a card",
             Self::Answer { .. } => "a card",
             Self::Lost(_) => "a loss",
+            Self::Left(_) => "news of who has left",
             Self::Abort(_) => "an abort",
             Self::Leave => "a farewell",
         }
@@ -94,6 +97,7 @@ impl Message {
             }
             Self::Answer { card, .. } => card.check().is_ok(),
             Self::Lost(loss) => loss.cause.len() <= MAX_TEXT && !loss.ranks.is_empty(),
+            Self::Left(ranks) => !ranks.is_empty(),
             Self::Abort(abort) => abort.text.len() <= MAX_TEXT,
             _ => true,
         }
@@ -101,7 +105,7 @@ impl Message {
 }
 
 /// The version of the messages. A change of a message or of [`Card`] changes it, and the test that pins the bytes.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The longest frame. It fits into one message of the encrypted channel (65,535 bytes) and holds the largest set of ranks.
 pub const MAX_FRAME: usize = 60 * 1024;

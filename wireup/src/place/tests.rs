@@ -20,13 +20,56 @@ fn what_a_launcher_writes_is_what_a_rank_reads() {
         SegmentSource::Inherited(7),
         SegmentSource::Named("/job:1".to_owned()),
     ] {
-        let place = Place::new(3, 4, segment);
+        let place = Place::new(3, 4, segment)
+            .with_job([0x0f; 16])
+            .with_reached("fd00::7".parse().unwrap());
         let variables = place.variables();
         let borrowed: Vec<_> = variables
             .iter()
             .map(|(name, value)| (*name, value.as_str()))
             .collect();
         assert_eq!(discover(&borrowed), Ok(place));
+    }
+}
+
+#[test]
+fn what_a_launcher_leaves_empty_hides_what_was_set_before() {
+    let outer = [(JOB, "0f".repeat(16)), (REACHED, "192.0.2.7".to_owned())];
+    let inner = Place::new(3, 4, SegmentSource::Inherited(7));
+    let mut variables = outer.to_vec();
+    for (name, value) in inner.variables() {
+        variables.retain(|(known, _)| *known != name);
+        variables.push((name, value));
+    }
+    let borrowed: Vec<_> = variables
+        .iter()
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect();
+    assert_eq!(discover(&borrowed), Ok(inner));
+}
+
+#[test]
+fn a_job_without_32_digits_and_an_address_that_is_none_are_named() {
+    fn with(name: &str, value: &str) -> Result<Place, PlaceError> {
+        discover(&[(RANK, "0"), (SIZE, "1"), (name, value)])
+    }
+    for value in [
+        "0f",
+        "xyz",
+        &"g".repeat(32),
+        &"0".repeat(33),
+        &format!("+{}", "0".repeat(31)),
+    ] {
+        let error = PlaceError::BadJob {
+            value: value.to_owned(),
+        };
+        assert_eq!(with(JOB, value), Err(error));
+    }
+    for value in ["localhost", "10.0.0", "[::1]", "10.0.0.1:80"] {
+        let error = PlaceError::BadAddress {
+            value: value.to_owned(),
+        };
+        assert_eq!(with(REACHED, value), Err(error));
     }
 }
 

@@ -101,3 +101,15 @@ fn what_is_no_file_is_refused_without_waiting_for_it() {
         "{text}"
     );
 }
+
+#[test]
+fn all_who_have_a_token_come_to_one_job_and_the_token_is_not_in_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = |mode| Token::read(&file(folder.path(), DIGITS, mode)).unwrap();
+    let job = read(0o600).job();
+    assert_eq!(job, read(0o400).job());
+    let other = Token::create(&folder.path().join("other")).unwrap();
+    assert_ne!(job, other.job());
+    let hex: String = job.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(!DIGITS.to_lowercase().contains(&hex));
+}

@@ -2,7 +2,7 @@
 
 use std::task::Poll;
 
-use phalanx_wireup::exchange::{AgentEvent, Failure, Loss, RankSet, Scope, Who};
+use phalanx_wireup::exchange::{AgentEvent, Failure, Loss, ProcessEnd, RankSet, Scope, Who};
 use proptest::prelude::*;
 
 use crate::simulation::{Simulation, card};
@@ -42,6 +42,44 @@ fn a_lost_rank_ends_fences_and_gets_of_its_card_with_its_name() {
     assert!(job.ranks[0].start_fence(Scope::Job).is_err());
     let text = job.ranks[0].losses()[0].to_string();
     assert_eq!(text, "rank 5 was lost: killed by signal 9");
+}
+
+#[test]
+fn how_a_process_ended_reaches_all() {
+    let mut job = waiting();
+    job.agents[2].handle_death(5, ProcessEnd::Signal(9));
+    job.settle();
+    for rank in 0..5 {
+        let [loss] = job.ranks[rank].losses() else {
+            panic!("rank {rank} was not told");
+        };
+        assert_eq!(loss.end, Some(ProcessEnd::Signal(9)));
+        assert_eq!(loss.to_string(), "rank 5 was lost: killed by signal 9");
+    }
+}
+
+#[test]
+fn all_are_told_who_has_left_also_those_who_come_later() {
+    let mut job = Simulation::new(3, 2, 1);
+    for rank in [0, 1, 2, 4] {
+        job.ranks[rank].put(card(0)).unwrap();
+    }
+    // Rank 3 has not said a word yet when the first leave.
+    job.held = Some(3);
+    job.ranks[4].leave();
+    job.settle();
+    for rank in [0, 1, 2, 5] {
+        assert_eq!(job.ranks[rank].left(), &RankSet::from(4..5), "rank {rank}");
+        assert!(job.ranks[rank].losses().is_empty());
+    }
+    job.ranks[0].leave();
+    job.ranks[1].leave();
+    job.settle();
+    let gone: RankSet = [0, 1, 4].into_iter().collect();
+    assert_eq!(job.ranks[5].left(), &gone);
+    job.held = None;
+    job.settle();
+    assert_eq!(job.ranks[3].left(), &gone);
 }
 
 #[test]

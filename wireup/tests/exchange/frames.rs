@@ -25,7 +25,7 @@ fn frames_of_a_rank() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_bytes_of_version_1_stay() {
+fn the_bytes_of_version_2_stay() {
     let mut rank = Member::new(5, 300);
     let mut card = Card {
         addresses: vec![SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 4433))],
@@ -37,21 +37,21 @@ fn the_bytes_of_version_1_stay() {
     rank.start_get(299).unwrap();
     rank.leave();
     let frames: Vec<_> = std::iter::from_fn(|| rank.poll_frame()).collect();
-    let mut put = vec![1, 2, 1, 5];
+    let mut put = vec![2, 2, 1, 5];
     put.extend([1, 0, 10, 0, 0, 1, 0xd1, 0x22]);
     put.extend([0; 32]);
     put.extend([1, b'a']);
     put.extend([0; 16]);
     put.extend([0, 0, 0, 0, 0]);
     let expected: [&[u8]; 5] = [
-        &[1, 0, 2, 5, 0xac, 2],
+        &[2, 0, 2, 5, 0xac, 2],
         &put,
-        &[1, 3, 1, 1],
-        &[1, 5, 0xab, 2],
-        &[1, 9],
+        &[2, 3, 1, 1],
+        &[2, 5, 0xab, 2],
+        &[2, 10],
     ];
     assert_eq!(frames, expected);
-    assert_eq!(VERSION, 1);
+    assert_eq!(VERSION, 2);
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_card_with_too_many_addresses_is_damaged() {
     let mut root = root();
     root.handle_frame(Who::Rank(0), &frames[0]).unwrap();
     // Version, kind, one card, its rank; then 33 addresses in place of two.
-    let mut frame = vec![1, 2, 1, 0, 33];
+    let mut frame = vec![VERSION, 2, 1, 0, 33];
     frame.extend([0, 10, 0, 0, 1, 1].repeat(33));
     frame.extend(&frames[1][frames[1].len() - 100..]);
     assert_eq!(
@@ -185,11 +185,11 @@ fn sets_of_ranks_out_of_order_are_damaged() {
         &[1, 0, 0xff, 0xff, 0xff, 0xff, 0xf],
         &[0],
     ] {
-        let frame = [&[1, 7, 2, 0], ranges, &[0]].concat();
+        let frame = [&[VERSION, 7, 2, 0], ranges, &[0, 0]].concat();
         let error = agent.handle_frame(Who::Root, &frame).unwrap_err();
         assert_eq!(error.fault, Fault::Damaged, "{ranges:?}");
     }
-    let frame = [1, 7, 2, 0, 2, 0, 0, 5, 6, 0];
+    let frame = [VERSION, 7, 2, 0, 2, 0, 0, 5, 6, 0, 0];
     agent.handle_frame(Who::Root, &frame).unwrap();
     assert_eq!(
         agent.losses()[0].ranks,

@@ -17,6 +17,8 @@ pub(crate) struct Simulation {
     /// The state of a generator of numbers, where the order of deliveries is to vary.
     pub(crate) seed: Option<u64>,
     pub(crate) traffic: Traffic,
+    /// A rank whose frames do not leave it.
+    pub(crate) held: Option<u32>,
 }
 
 /// What went over all edges of the tree.
@@ -53,6 +55,7 @@ impl Simulation {
             due: VecDeque::new(),
             seed: None,
             traffic: Traffic::default(),
+            held: None,
         }
     }
 
@@ -108,6 +111,7 @@ impl Simulation {
 
     fn poll(&mut self, from: Who) -> Option<(Who, Vec<u8>)> {
         match from {
+            Who::Rank(rank) if self.held == Some(rank) => None,
             Who::Rank(rank) => {
                 let frame = self.ranks[rank as usize].poll_frame()?;
                 Some((self.parents[rank as usize], frame))
