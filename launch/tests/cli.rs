@@ -14,5 +14,7 @@ mod info;
 mod leftovers;
 #[path = "cli/places.rs"]
 mod places;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/streams.rs"]
 mod streams;
