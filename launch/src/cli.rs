@@ -13,6 +13,8 @@ use phalanx_bench::{Selection, Test, Transport};
 use phalanx_launch::{Plan, Program};
 use phalanx_wireup::environment;
 
+use crate::info::PlanArguments;
+
 /// Message passing for Rust: starts ranks and looks after them.
 #[derive(Debug, Parser)]
 #[command(name = "phalanx", version, arg_required_else_help = true)]
@@ -38,7 +40,7 @@ pub(crate) enum Command {
     Bench(BenchArguments),
     /// Describe this machine, its limits, how messages travel on it, and every setting with its origin
     ///
-    /// The exit code is 2 if the configuration has mistakes, which are listed.
+    /// The exit code is 2 if the configuration has mistakes, which are listed, or keeps the job of --plan from being started.
     Info(InfoArguments),
 }
 
@@ -52,6 +54,9 @@ pub(crate) struct InfoArguments {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) plan: PlanArguments,
 }
 
 /// `phalanx run`.
