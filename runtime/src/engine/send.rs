@@ -474,11 +474,24 @@ impl Engine {
         let finished = self.operations.is_finished(id);
         if finished {
             self.operations.remove(id);
-        } else if let Some(slot) = self.slot(id) {
-            slot.detached = true;
+        } else {
+            self.operations.detach(id);
         }
     }
+
+    /// Whether a buffer that was given away may be sent with nobody waiting for it. So many at a time, as a receiver may hold over a link
+    /// that lends.
+    pub(crate) fn may_let_go(&self, link: &Link, send: &Send) -> bool {
+        let is_own = send.peer == self.rank;
+        !send.synchronous
+            && !is_own
+            && !link.capabilities(send.peer).lends
+            && self.operations.detached() < MOST_LET_GO
+    }
 }
+
+/// Buffers under way that nobody waits for.
+const MOST_LET_GO: usize = 1024;
 
 impl Sending {
     /// Calls `use_bytes` with the message, if it is within reach.
