@@ -101,19 +101,25 @@ impl fmt::Display for Mode {
 pub enum Transport {
     /// Shared memory between processes.
     Shm,
+    /// QUIC between processes, as if each were on a host of its own.
+    Quic,
     /// Queues between threads of one process.
     Inproc,
 }
 
 impl Transport {
     /// All transports that can be measured.
-    pub const ALL: [Self; 2] = [Self::Shm, Self::Inproc];
+    pub const ALL: [Self; 3] = [Self::Shm, Self::Quic, Self::Inproc];
+
+    /// Those that are measured unless others are named: what joins the ranks of a job of processes.
+    pub const DEFAULT: [Self; 2] = [Self::Shm, Self::Quic];
 
     /// The name on the command line and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shm => "shm",
+            Self::Quic => "quic",
             Self::Inproc => "inproc",
         }
     }
@@ -161,7 +167,7 @@ impl Task {
     #[must_use]
     pub const fn processes(&self) -> usize {
         match self.transport {
-            Transport::Shm => self.ranks,
+            Transport::Shm | Transport::Quic => self.ranks,
             Transport::Inproc => 1,
         }
     }
@@ -191,6 +197,8 @@ impl Task {
     #[must_use]
     pub fn rows(&self) -> Vec<(usize, Mode)> {
         let modes: &[Mode] = match self.test {
+            // Between hosts nothing is shared or lent: all modes would be the same.
+            _ if self.transport == Transport::Quic => &[Mode::Copy],
             Test::Latency | Test::Bandwidth | Test::Bibandwidth => &Mode::ALL,
             _ => &[Mode::Copy],
         };
