@@ -32,6 +32,7 @@ pub struct Job {
     pub(crate) grace: Duration,
     pub(crate) interrupts: Option<Interrupts>,
     pub(crate) arena_bytes: Option<u64>,
+    pub(crate) has_wireup: bool,
 }
 
 /// What rank 0 reads from its standard input. The other ranks find theirs empty.
@@ -69,6 +70,7 @@ impl Job {
             grace: GRACE,
             interrupts: None,
             arena_bytes: None,
+            has_wireup: false,
         }
     }
 
@@ -111,6 +113,14 @@ impl Job {
     #[must_use]
     pub const fn arena_bytes(mut self, bytes: u64) -> Self {
         self.arena_bytes = Some(bytes);
+        self
+    }
+
+    /// Serves a wire-up for the ranks, by which those that are told to talk over the network find each other though they are on one
+    /// host.
+    #[must_use]
+    pub const fn wireup(mut self) -> Self {
+        self.has_wireup = true;
         self
     }
 

@@ -8,17 +8,20 @@
 //!                          deaths, signals, time --> Course --> orders: signal the ranks, tell the user
 //!                          pipes of the ranks -----> Stream --> Lines --> Sink
 //!                          standard input ---------> Pump ----> rank 0
+//!                          wire-up of the ranks ---> Exchange
 //! ```
 //!
 //! # What it promises
 //! - Each rank dies with the thread that started it, also when that is killed by SIGKILL.
 //! - Each rank is a process group, which a watcher kills when this process has been killed.
 //! - A rank has ended when its process has. What it left running in its group is killed before it is waited for.
-//! - Ranks get the descriptors 0, 1, 2 and that of the node segment, and no other.
+//! - Ranks get the descriptors 0, 1, 2, that of the node segment and, where there is one, that of the wire-up, and no other.
 //! - Memory is bounded whatever the ranks write: who writes too fast waits.
 #![forbid(unsafe_code)]
 
 mod course;
+mod crew;
+mod exchange;
 mod exit_code;
 mod group;
 mod input;

@@ -5,7 +5,7 @@ use std::{env, io};
 
 use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
-use phalanx::config::Binding;
+use phalanx::config::{Binding, SameHost};
 use phalanx_launch::{ExitCode, Input, Interrupts, Job, LaunchError, Output};
 use phalanx_wireup::environment;
 
@@ -49,6 +49,9 @@ fn job(arguments: RunArguments) -> anyhow::Result<Job> {
     }
     if let Some(bytes) = config.memory().arena {
         job = job.arena_bytes(bytes);
+    }
+    if config.transport().same_host == SameHost::Quic {
+        job = job.wireup();
     }
     Ok(job)
 }

@@ -14,10 +14,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use phalanx_shm::handoff::{self, Handoff};
 use phalanx_shm::watcher;
-use phalanx_wireup::{Place, SegmentSource};
+use phalanx_wireup::{Place, SegmentSource, WireupSource};
 
+use crate::exchange::Seat;
 use crate::group;
-use crate::job::{Input, LaunchError};
+use crate::job::LaunchError;
 use crate::outcome::Exit;
 use crate::plan::Plan;
 
@@ -38,21 +39,33 @@ pub(crate) struct Pipes {
     pub(crate) stderr: OwnedFd,
 }
 
+/// One rank that is to be started.
+pub(crate) struct Posting<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) rank: usize,
+    /// What it inherits.
+    pub(crate) segment: &'a Arc<OwnedFd>,
+    /// Its place in the wire-up, if there is one.
+    pub(crate) seat: Option<Seat>,
+    /// Whether it has a standard input.
+    pub(crate) reads: bool,
+    /// Where the watcher finds its group.
+    pub(crate) watched: watcher::Place,
+}
+
 impl Process {
-    /// Starts rank `rank` of `plan`, which inherits `segment` and whose group the watcher finds at `watched`.
-    pub(crate) fn start(
-        plan: &Plan,
-        rank: usize,
-        segment: &Arc<OwnedFd>,
-        input: Input,
-        watched: watcher::Place,
-    ) -> Result<(Self, Pipes), LaunchError> {
+    /// Starts a rank.
+    pub(crate) fn start(posting: Posting<'_>) -> Result<(Self, Pipes), LaunchError> {
+        let (plan, rank) = (posting.plan, posting.rank);
         let failed = |source| start_error(plan, rank, source);
-        let mut command = command(plan, rank, segment);
-        let reads = rank == 0 && input == Input::Console;
-        command.stdin(if reads { Stdio::piped() } else { Stdio::null() });
+        let mut command = command(&posting);
+        let watched = posting.watched;
+        let stream = posting.seat.map(|seat| seat.stream);
         let handoff = Handoff {
-            inherit: vec![Arc::clone(segment)],
+            inherit: [Arc::clone(posting.segment)]
+                .into_iter()
+                .chain(stream)
+                .collect(),
             processor: plan.processor(rank),
             watched: Some(watched.clone()),
         };
@@ -142,13 +155,17 @@ pub(crate) fn set_nonblocking(pipe: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-fn command(plan: &Plan, rank: usize, segment: &Arc<OwnedFd>) -> Command {
-    let program = plan.program(rank);
-    let place = Place::new(
-        rank,
-        plan.size(),
-        SegmentSource::Inherited(segment.as_raw_fd()),
-    );
+fn command(posting: &Posting<'_>) -> Command {
+    let program = posting.plan.program(posting.rank);
+    let segment = SegmentSource::Inherited(posting.segment.as_raw_fd());
+    let mut place = Place::new(posting.rank, posting.plan.size(), segment);
+    if let Some(seat) = &posting.seat {
+        let stream = WireupSource::Inherited(seat.stream.as_raw_fd());
+        place = place.with_wireup(stream).with_job(seat.job);
+        if let Some(address) = seat.reached {
+            place = place.with_reached(address);
+        }
+    }
     let mut command = Command::new(program.path());
     command
         .args(program.all_arguments())
@@ -159,6 +176,11 @@ fn command(plan: &Plan, rank: usize, segment: &Arc<OwnedFd>) -> Command {
                 .map(|(name, value)| (name, value)),
         )
         .envs(place.variables())
+        .stdin(if posting.reads {
+            Stdio::piped()
+        } else {
+            Stdio::null()
+        })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
@@ -192,8 +214,8 @@ fn start_error(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
     }
 }
 
-/// Two pipes and the one that tells of its death.
-const DESCRIPTORS_OF_A_RANK: u64 = 3;
+/// Two pipes, the one that tells of its death, and its socket in the wire-up.
+const DESCRIPTORS_OF_A_RANK: u64 = 4;
 
 /// Its own streams and their copies, signals, the segment, its end of the watcher's pipe, rank 0's input, the pipe of a starting process: rounded up.
 const DESCRIPTORS_OF_THE_LAUNCHER: u64 = 32;

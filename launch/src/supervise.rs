@@ -4,6 +4,7 @@
 //! loop blocks. What an event means is decided by [`Course`]; this file only carries it in and carries out the orders.
 
 use std::io;
+use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -11,24 +12,26 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use phalanx_shm::watcher::Watcher;
+use phalanx_wireup::exchange::Shape;
 
-use crate::course::{Course, Death, Orders};
+use crate::course::{Course, Orders};
+use crate::crew::{Crew, Muster};
+use crate::exchange::{Exchange, job_number, number};
 use crate::input::Pump;
 use crate::interrupts::{Interrupts, Request};
-use crate::job::{Job, LaunchError, Output};
+use crate::job::{Input, Job, LaunchError, Output};
 use crate::outcome::{Outcome, RankOutcome};
 use crate::output::Stream;
-use crate::segment::NodeSegment;
 use crate::sink::{Funnel, Sink, is_same};
-use crate::spawn::{Pipes, Process, raise_descriptor_limit};
+use crate::spawn::{Pipes, raise_descriptor_limit};
 
 /// A job whose ranks have all been started.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    segment: NodeSegment,
-    ranks: Vec<Process>,
+    crew: Crew,
     /// After the ranks, which are ended first.
     _watcher: Watcher,
+    exchange: Option<Exchange>,
     stdout: Stream,
     stderr: Stream,
     stdin: Option<Pump>,
@@ -48,6 +51,9 @@ enum Event {
     Stderr(usize),
     StdoutWritable,
     StderrWritable,
+    /// Somebody speaks, or can be spoken to, in the wire-up.
+    Exchange,
+    /// Of the rank at this place in the crew.
     Death(usize),
 }
 
@@ -58,34 +64,29 @@ impl Supervisor {
         raise_descriptor_limit(size)?;
         // First, for it is a copy of this process and would keep the memory of the segment as long as itself.
         let watcher = Watcher::start(size).map_err(LaunchError::system("start its watcher"))?;
-        let segment = NodeSegment::create(size, job.arena_bytes)?;
         let started = Instant::now();
-        let mut ranks = Vec::with_capacity(size);
-        let mut pipes = Vec::with_capacity(size);
-        for rank in 0..size {
-            let (process, ends) = Process::start(
-                &job.plan,
-                rank,
-                segment.descriptor(),
-                job.input,
-                watcher.place(rank),
-            )?;
-            ranks.push(process);
-            pipes.push(ends);
-        }
-        Self::watch(job, segment, ranks, watcher, pipes, started)
+        let mut exchange = exchange(&job)?;
+        let muster = Muster {
+            plan: &job.plan,
+            ranks: (0..size).collect(),
+            arena_bytes: job.arena_bytes,
+            input: job.input == Input::Console,
+        };
+        let places = (0..size).map(|rank| watcher.place(rank));
+        let (crew, pipes) = Crew::start(&muster, exchange.as_mut(), places)?;
+        Self::watch(job, crew, watcher, exchange, pipes, started)
             .map_err(LaunchError::system("watch the ranks"))
     }
 
     fn watch(
         job: Job,
-        segment: NodeSegment,
-        ranks: Vec<Process>,
+        crew: Crew,
         watcher: Watcher,
+        exchange: Option<Exchange>,
         mut pipes: Vec<Pipes>,
         started: Instant,
     ) -> io::Result<Self> {
-        let size = ranks.len();
+        let size = job.plan.size();
         let target = pipes[0].stdin.take();
         let stdin =
             target.map(|target| Pump::new(io::stdin().as_fd().try_clone_to_owned()?, target));
@@ -96,9 +97,9 @@ impl Supervisor {
         let limit = line_limit(size);
         let (stdout, stderr) = sinks(job.output, size)?;
         Ok(Self {
-            segment,
-            ranks,
+            crew,
             _watcher: watcher,
+            exchange,
             stdout: Stream::new(outs, stdout, limit)?,
             stderr: Stream::new(errs, stderr, limit)?,
             stdin: stdin.transpose()?,
@@ -114,7 +115,7 @@ impl Supervisor {
         loop {
             self.stdout.drain();
             self.stderr.drain();
-            let is_running = self.ranks.iter().any(|rank| rank.exit().is_none());
+            let is_running = self.crew.running().next().is_some();
             let is_written = self.stdout.is_done() && self.stderr.is_done();
             if !is_running && (is_written || self.is_abandoned) {
                 return Ok(self.into_outcome());
@@ -130,6 +131,10 @@ impl Supervisor {
             }
             self.bury(&deaths)
                 .map_err(LaunchError::system("wait for a rank"))?;
+            if let Some(exchange) = &mut self.exchange {
+                let advanced = exchange.advance();
+                advanced.map_err(LaunchError::system("serve the wire-up"))?;
+            }
             let orders = self.course.tick(&self.running(), Instant::now());
             self.carry_out(orders);
         }
@@ -138,10 +143,14 @@ impl Supervisor {
     /// Blocks until something has happened, or it is time for the course to act.
     fn wait(&self) -> io::Result<Vec<Event>> {
         let retry = self.stdin.as_ref().and_then(Pump::deadline);
-        let deadline = self.course.deadline().into_iter().chain(retry).min();
+        let exchange = self.exchange.as_ref().and_then(Exchange::deadline);
+        let deadlines = [self.course.deadline(), retry, exchange];
+        let deadline = deadlines.into_iter().flatten().min();
+        let exchange = self.exchange.iter().flat_map(Exchange::interests);
         let (mut polled, events): (Vec<_>, Vec<_>) = self
             .sources()
             .map(|(event, descriptor, flags)| (PollFd::new(descriptor, flags), event))
+            .chain(exchange.map(|interest| (interest, Event::Exchange)))
             .unzip();
         match poll(&mut polled, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -181,14 +190,8 @@ impl Supervisor {
         let console = console
             .into_iter()
             .filter_map(move |(event, sink)| Some((event, sink?, writable)));
-        let deaths = self
-            .ranks
-            .iter()
-            .enumerate()
-            .filter_map(move |(rank, process)| {
-                let death = process.death()?;
-                Some((Event::Death(rank), death, readable))
-            });
+        let deaths = self.crew.deaths();
+        let deaths = deaths.map(move |(index, death)| (Event::Death(index), death, readable));
         interrupts
             .chain(input)
             .chain(stdout)
@@ -215,7 +218,8 @@ impl Supervisor {
                 // There is no place left to report that there is no place to report to.
                 self.stderr.sink_mut().write().ok();
             }
-            Event::Death(_) => {}
+            // All who speak are heard together, after this, and who has died is buried then.
+            Event::Exchange | Event::Death(_) => {}
         }
     }
 
@@ -242,17 +246,19 @@ impl Supervisor {
     fn bury(&mut self, events: &[Event]) -> io::Result<()> {
         let mut deaths = Vec::with_capacity(events.len());
         for event in events {
-            let &Event::Death(rank) = event else { continue };
-            let process = &mut self.ranks[rank];
-            let exit = process.reap()?;
-            let pid = process.pid();
-            self.segment.record_exit(rank, exit);
-            deaths.push(Death { rank, pid, exit });
-            self.stdout.ended(rank);
-            self.stderr.ended(rank);
-            if rank == 0 {
+            let &Event::Death(index) = event else {
+                continue;
+            };
+            let death = self.crew.bury(index)?;
+            if let Some(exchange) = &mut self.exchange {
+                exchange.died(death.rank, death.exit);
+            }
+            self.stdout.ended(death.rank);
+            self.stderr.ended(death.rank);
+            if death.rank == 0 {
                 self.stdin.iter_mut().for_each(Pump::close);
             }
+            deaths.push(death);
         }
         if !deaths.is_empty() {
             // The last words of a rank come before the news of its death.
@@ -275,25 +281,19 @@ impl Supervisor {
     }
 
     fn signal_all(&self, signal: Signal) {
-        for rank in &self.ranks {
-            rank.signal(signal);
-        }
+        self.crew.signal(signal);
     }
 
     fn running(&self) -> Vec<usize> {
-        let ranks = self.ranks.iter().enumerate();
-        ranks
-            .filter(|(_, process)| process.exit().is_none())
-            .map(|(rank, _)| rank)
-            .collect()
+        self.crew.running().collect()
     }
 
     fn into_outcome(self) -> Outcome {
         let mut stdout = self.stdout.into_captured().unwrap_or_default().into_iter();
         let mut stderr = self.stderr.into_captured().unwrap_or_default().into_iter();
-        let ranks = self.ranks.iter().map(|process| RankOutcome {
-            pid: process.pid(),
-            exit: process.exit().expect("the loop ends when all ranks have"),
+        let ranks = self.crew.exits().map(|(_, pid, exit)| RankOutcome {
+            pid,
+            exit: exit.expect("the loop ends when all ranks have"),
             stdout: stdout.next().unwrap_or_default(),
             stderr: stderr.next().unwrap_or_default(),
         });
@@ -303,6 +303,20 @@ impl Supervisor {
             notices: self.notices,
         }
     }
+}
+
+/// The wire-up of a job whose ranks do not meet in the segment.
+fn exchange(job: &Job) -> Result<Option<Exchange>, LaunchError> {
+    if !job.has_wireup {
+        return Ok(None);
+    }
+    let size = number(job.plan.size());
+    let shape = Shape::new(size).with_ranks(0..size);
+    let job = job_number().map_err(LaunchError::system("number the job"))?;
+    let mut exchange = Exchange::root(job, shape)?;
+    // All are on this host, so nobody needs to be reached from elsewhere.
+    exchange.reached_by(Some(Ipv4Addr::LOCALHOST.into()));
+    Ok(Some(exchange))
 }
 
 /// For standard output and standard error.

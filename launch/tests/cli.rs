@@ -12,9 +12,13 @@ mod endings;
 mod info;
 #[path = "cli/leftovers.rs"]
 mod leftovers;
+#[path = "cli/member.rs"]
+mod member;
 #[path = "cli/places.rs"]
 mod places;
 #[path = "cli/plan.rs"]
 mod plan;
 #[path = "cli/streams.rs"]
 mod streams;
+#[path = "cli/wireup.rs"]
+mod wireup;

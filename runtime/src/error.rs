@@ -1,10 +1,14 @@
 //! What can go wrong, each said in one line: who, what, where, and the cure.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
+use phalanx_transport::quic::QuicError;
 use phalanx_transport::{Death, LinkError};
-use phalanx_wireup::PlaceError;
+use phalanx_wireup::interfaces::NoAddress;
+use phalanx_wireup::rendezvous::ConnectError;
+use phalanx_wireup::{ClientError, PlaceError, TokenError};
 
 use crate::config::ConfigError;
 use crate::message::{EncodeError, InvalidMessage};
@@ -29,13 +33,15 @@ pub enum Error {
         /// What this rank wanted of it.
         doing: &'static str,
     },
-    /// The ranks were told of no memory that they share.
-    #[error(
-        "{size} ranks were started with PHALANX_RENDEZVOUS alone, but ranks that share no memory cannot be joined yet: start them on one host, by `phalanx run` or with one PHALANX_SEGMENT"
-    )]
-    NoSharedMemory {
-        /// Ranks of the job.
-        size: usize,
+    /// The peer cannot be reached through the network, or has not been heard of for long. It may be alive.
+    #[error("rank {rank} became unreachable before {doing}: {trouble}")]
+    PeerUnreachable {
+        /// Who cannot be reached.
+        rank: usize,
+        /// What this rank wanted of it.
+        doing: &'static str,
+        /// Where it was to be, and how it is known.
+        trouble: Box<str>,
     },
     /// The peer left the job in good order, and what is waited for was not among what it sent.
     #[error(
@@ -125,6 +131,9 @@ pub enum Error {
         /// Ranks of the job.
         size: usize,
     },
+    /// This process could not join its job.
+    #[error(transparent)]
+    Join(Box<JoinError>),
     /// The world was asked for twice.
     #[error(
         "this process has joined its job already: pass the world, or a clone of its communicator, to where it is needed"
@@ -134,7 +143,80 @@ pub enum Error {
 
 impl From<LinkError> for Error {
     fn from(error: LinkError) -> Self {
-        Self::Link(Box::new(error))
+        match error {
+            LinkError::Unreachable { peer, trouble } => Self::PeerUnreachable {
+                rank: peer,
+                doing: "it took a message",
+                trouble: trouble.into(),
+            },
+            error => Self::Link(Box::new(error)),
+        }
+    }
+}
+
+/// Why a process could not join its job.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The segment cannot be used.
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    /// The network cannot be used.
+    #[error(transparent)]
+    Network(#[from] QuicError),
+    /// This host has no address to offer.
+    #[error(transparent)]
+    Address(#[from] NoAddress),
+    /// The token of the job cannot be read.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The rendezvous was not reached.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The ranks did not come together.
+    #[error(transparent)]
+    Meeting(#[from] ClientError),
+    /// The rendezvous cannot be kept.
+    #[error(
+        "rank 0 cannot keep the rendezvous at {address}: {source}; name an address of its host in PHALANX_RENDEZVOUS, and a port above 1023 that is free"
+    )]
+    Rendezvous {
+        /// The address.
+        address: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The ranks have no way to learn of each other.
+    #[error(
+        "the {size} ranks are to talk over QUIC but were told of no place to meet: start them by `phalanx run`, or set PHALANX_RENDEZVOUS and PHALANX_TOKEN_FILE"
+    )]
+    NoWireup {
+        /// Ranks of the job.
+        size: usize,
+    },
+    /// The system refuses something.
+    #[error("this rank could not {what}: {source}")]
+    System {
+        /// What it was to do.
+        what: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+}
+
+impl JoinError {
+    /// Makes an error of what the system said when this rank was to do `what`.
+    pub(crate) fn system(what: &'static str) -> impl Fn(io::Error) -> Self {
+        move |source| Self::System { what, source }
+    }
+}
+
+impl From<JoinError> for Error {
+    fn from(error: JoinError) -> Self {
+        match error {
+            JoinError::Link(error) => error.into(),
+            error => Self::Join(Box::new(error)),
+        }
     }
 }
 

@@ -16,12 +16,17 @@ pub mod describe;
 pub mod message;
 
 mod communicator;
+mod directory;
 mod engine;
 mod error;
 mod group;
+mod joining;
 mod loan;
 mod matching;
+mod meeting;
+mod network;
 mod nonblocking;
+mod notice;
 mod pattern;
 mod probe;
 mod progress;
@@ -34,7 +39,7 @@ mod world;
 pub mod testing;
 
 pub use communicator::{Communicator, Status};
-pub use error::{Error, Result, SendError, Timeout, Truncated, TypeMismatch};
+pub use error::{Error, JoinError, Result, SendError, Timeout, Truncated, TypeMismatch};
 pub use loan::{Lendable, Loan, SharedVec};
 pub use pattern::{ANY_SOURCE, ANY_TAG, AnySource, AnyTag, Source, Tag, TagPattern};
 pub use phalanx_transport::Death;

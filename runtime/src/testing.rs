@@ -10,6 +10,7 @@ use phalanx_transport::{Inproc, Link};
 
 use crate::config::{Config, SameHost};
 use crate::error::Result;
+use crate::joining::Joined;
 use crate::world::World;
 
 pub use phalanx_transport::{Controls, InprocSettings};
@@ -128,10 +129,14 @@ impl Job {
             .collect();
         let join = |index: usize| {
             let link = links[index].lock().take().expect("each rank joins once");
+            let joined = Joined {
+                link: Link::Inproc(link),
+                neighbours: self.ranks,
+                cores: None,
+            };
             Ok(World::over(
-                Link::Inproc(link),
-                index,
-                self.ranks,
+                joined,
+                (index, self.ranks),
                 Arc::clone(&self.config),
             ))
         };

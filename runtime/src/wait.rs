@@ -23,7 +23,8 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// What the settings say, for `ranks` on this host: processes that share `segment`, or threads of this process.
+    /// What the settings say, for `ranks` on this host: processes that tell each other their cores in `segment`, or threads of this
+    /// process.
     pub(crate) fn new(
         settings: &WaitSettings,
         ranks: usize,
@@ -35,6 +36,7 @@ impl Patience {
             (None, WaitPolicy::Shared, _) => Spin::For(CROWDED_SPIN),
             (None, WaitPolicy::Auto, None) => Spin::For(spin_of(ranks, parallelism())),
             (None, WaitPolicy::Auto, Some(segment)) => Spin::ByCores {
+                ranks,
                 quota: join(segment),
                 segment: Arc::clone(segment),
             },
@@ -50,9 +52,11 @@ impl Patience {
     fn spin(&self) -> Duration {
         match &self.spin {
             Spin::For(spin) => *spin,
-            Spin::ByCores { segment, quota } => {
-                spin_of(segment.ranks(), segment.cores().min(*quota))
-            }
+            Spin::ByCores {
+                ranks,
+                segment,
+                quota,
+            } => spin_of(*ranks, segment.cores().min(*quota)),
         }
     }
 }
@@ -63,6 +67,7 @@ enum Spin {
     For(Duration),
     /// As the cores of the ranks that have joined suggest, and those that the container's quota leaves.
     ByCores {
+        ranks: usize,
         segment: Arc<Segment>,
         quota: usize,
     },

@@ -4,14 +4,14 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use phalanx_shm::{PoolSettings, Port, Segment, Shape, handoff};
-use phalanx_transport::{Link, LinkError, Shm, Transport};
-use phalanx_wireup::{Place, SegmentSource};
+use phalanx_shm::Segment;
+use phalanx_wireup::Place;
 
 use crate::communicator::Communicator;
-use crate::config::{Config, ProtocolSettings, SameHost};
+use crate::config::{Config, SameHost};
 use crate::engine::{Engine, Limits};
 use crate::error::{Error, Result};
+use crate::joining::{self, Joined};
 use crate::progress::{Limit, Progress};
 use crate::wait::Patience;
 
@@ -44,32 +44,12 @@ pub fn init() -> Result<World> {
     if JOINED.swap(true, Ordering::Relaxed) {
         return Err(Error::AlreadyJoined);
     }
-    if config.transport().same_host == SameHost::Inproc && place.size > 1 {
-        return Err(Error::InprocBetweenProcesses { size: place.size });
+    let (rank, size) = (place.rank, place.size);
+    if config.transport().same_host == SameHost::Inproc && size > 1 {
+        return Err(Error::InprocBetweenProcesses { size });
     }
-    if place.segment.is_none() && place.size > 1 {
-        return Err(Error::NoSharedMemory { size: place.size });
-    }
-    let arena = config.memory().arena;
-    let shape = Shape {
-        arena_bytes: arena.unwrap_or_else(|| Shape::roomy(place.size).arena_bytes),
-        ..Shape::roomy(place.size)
-    };
-    let segment = match &place.segment {
-        Some(SegmentSource::Inherited(number)) => {
-            let descriptor = handoff::take(*number).map_err(|error| {
-                Error::from(LinkError::from(phalanx_shm::SegmentError::Attach(error)))
-            })?;
-            Segment::attach(descriptor)
-        }
-        Some(SegmentSource::Named(name)) => Segment::join_named(name, &shape),
-        _ => Segment::create(&shape),
-    };
-    World::over_segment(
-        Arc::new(segment.map_err(LinkError::from)?),
-        place.rank,
-        Arc::new(config),
-    )
+    let joined = joining::join(&place, &config)?;
+    Ok(World::over(joined, (rank, size), Arc::new(config)))
 }
 
 impl World {
@@ -80,14 +60,19 @@ impl World {
         config: Arc<Config>,
     ) -> Result<Self> {
         let size = segment.ranks();
-        let port = Port::attach(segment, rank, pool_settings(&config)).map_err(LinkError::from)?;
-        Ok(Self::over(Link::Shm(Shm::new(port)), rank, size, config))
+        let port = joining::attach(segment, rank, &config)?;
+        Ok(Self::over(Joined::over_segment(port), (rank, size), config))
     }
 
     /// Joins as `rank` of `size` over any link.
-    pub(crate) fn over(link: Link, rank: usize, size: usize, config: Arc<Config>) -> Self {
-        let patience = Patience::new(config.wait(), size, link.segment());
-        let engine = Engine::new(rank, size, limits(&config), link.capabilities());
+    pub(crate) fn over(joined: Joined, (rank, size): (usize, usize), config: Arc<Config>) -> Self {
+        let Joined {
+            link,
+            neighbours,
+            cores,
+        } = joined;
+        let patience = Patience::new(config.wait(), neighbours, cores.as_ref());
+        let engine = Engine::new(rank, size, limits(&config));
         let progress = Progress::new(link, engine, patience, rank);
         Self {
             communicator: Communicator::world(progress, size),
@@ -139,16 +124,6 @@ pub(crate) fn limits(config: &Config) -> Limits {
         unexpected: protocol.unexpected_limit,
         check_types: config.checks().types,
     }
-}
-
-fn pool_settings(config: &Config) -> PoolSettings {
-    let ProtocolSettings { chunk_size, .. } = *config.protocol();
-    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    PoolSettings::new(
-        bytes(chunk_size),
-        bytes(config.protocol().chunk_window),
-        config.memory().pool_limit.map(bytes),
-    )
 }
 
 #[cfg(test)]

@@ -121,7 +121,7 @@ impl Inproc {
 }
 
 impl Transport for Inproc {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: usize) -> Capabilities {
         Self::CAPABILITIES
     }
 

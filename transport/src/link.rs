@@ -91,8 +91,8 @@ pub enum PeerState {
 /// [`Header::Chunk`] may be overtaken by what is no chunk, over links whose small messages do not wait behind large ones; what a
 /// rank that dies has not put on the network is lost too. A rank reaches itself without its link. The conformance tests say the rest.
 pub trait Transport {
-    /// What the link can do.
-    fn capabilities(&self) -> Capabilities;
+    /// What the link can do on the way to `peer`.
+    fn capabilities(&self, peer: usize) -> Capabilities;
 
     /// Sends a header with a copy of `bytes`; `false` when there is no room now.
     ///
@@ -259,10 +259,11 @@ impl Link {
         }
     }
 
-    /// Where `bytes` lie in memory that peers can read, if they do.
+    /// Where `bytes` lie in memory that `peer` can read, if they do.
     #[must_use]
     #[inline]
-    pub fn expose(&self, bytes: &[u8]) -> Option<u64> {
+    pub fn expose(&self, peer: usize, bytes: &[u8]) -> Option<u64> {
+        let _ = peer;
         match self {
             Self::Shm(shm) => shm.expose(bytes),
             Self::Inproc(_) | Self::Quic(_) => None,
@@ -316,6 +317,15 @@ impl Link {
         }
     }
 
+    /// Why a peer is [`PeerState::Unreachable`], with its address; a line for whoever runs the job.
+    #[must_use]
+    pub fn trouble_with(&self, peer: usize) -> Option<String> {
+        match self {
+            Self::Shm(_) | Self::Inproc(_) => None,
+            Self::Quic(quic) => quic.trouble_with(peer),
+        }
+    }
+
     /// The handle to sleep and wake with.
     #[must_use]
     pub fn sleeper(&self) -> Sleeper {
@@ -329,8 +339,8 @@ impl Link {
 
 impl Transport for Link {
     #[inline]
-    fn capabilities(&self) -> Capabilities {
-        each_link!(self, link => link.capabilities())
+    fn capabilities(&self, peer: usize) -> Capabilities {
+        each_link!(self, link => link.capabilities(peer))
     }
 
     #[inline]

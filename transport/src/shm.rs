@@ -149,7 +149,7 @@ impl Shm {
 }
 
 impl Transport for Shm {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: usize) -> Capabilities {
         Self::CAPABILITIES
     }
 

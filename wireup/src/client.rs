@@ -129,6 +129,12 @@ impl Client {
         self.member.poll_get(rank)
     }
 
+    /// This rank's number.
+    #[must_use]
+    pub const fn rank(&self) -> u32 {
+        self.member.rank()
+    }
+
     /// The ranks at the same agent, this one included.
     #[must_use]
     pub fn host_ranks(&self) -> &RankSet {

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags};
 
 use crate::channel::{Channel, ChannelError, Token, wait};
-use crate::exchange::{Agent, AgentEvent, RankSet, Who};
+use crate::exchange::{Agent, AgentEvent, ProcessEnd, RankSet, Who};
 use crate::rendezvous;
 
 /// An agent with its channels. [`Client`](crate::Client) has an example.
@@ -27,6 +27,8 @@ use crate::rendezvous;
 pub struct Hub {
     agent: Agent,
     links: Vec<Link>,
+    /// Ranks whose channels have ended and whose processes, as far as is known, have not.
+    silent: Vec<Silent>,
     door: Option<Door>,
     events: VecDeque<HubEvent>,
 }
@@ -76,6 +78,16 @@ struct Door {
 struct Link {
     channel: Channel,
     peer: Peer,
+    /// Whether the owner of the hub watches the process at the other end.
+    is_watched: bool,
+}
+
+#[derive(Debug)]
+struct Silent {
+    who: Who,
+    cause: String,
+    /// When it is lost, whatever its process does.
+    deadline: Instant,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +107,7 @@ impl Hub {
         Self {
             agent,
             links: Vec::new(),
+            silent: Vec::new(),
             door: None,
             events: VecDeque::new(),
         }
@@ -102,8 +115,37 @@ impl Hub {
 
     /// Uses `channel` to talk to `peer`, the parent or a child.
     pub fn attach(&mut self, peer: Who, channel: Channel) {
-        let peer = Peer::Known(peer);
-        self.links.push(Link { channel, peer });
+        self.links.push(Link {
+            channel,
+            peer: Peer::Known(peer),
+            is_watched: false,
+        });
+    }
+
+    /// Uses `channel` to talk to `rank`, whose process the owner of this hub watches.
+    ///
+    /// The channel of a process that dies ends a moment before the process does, and only the latter tells how. So the end of
+    /// the channel is a loss only when the owner has not said within a second how the process ended:
+    /// [`handle_death`](Self::handle_death).
+    pub fn attach_process(&mut self, rank: u32, channel: Channel) {
+        self.links.push(Link {
+            channel,
+            peer: Peer::Known(Who::Rank(rank)),
+            is_watched: true,
+        });
+    }
+
+    /// Takes note that the process of `rank` has ended. What it said before counts: one that has left is not lost.
+    pub fn handle_death(&mut self, rank: u32, end: ProcessEnd) {
+        let who = Who::Rank(rank);
+        let is_it = |link: &Link| matches!(link.peer, Peer::Known(known) if known == who);
+        if let Some(index) = self.links.iter().position(is_it) {
+            // Whether its words make sense or not, they were its last.
+            self.links[index].take_in(&mut self.agent).ok();
+            self.links.swap_remove(index);
+        }
+        self.silent.retain(|silent| silent.who != who);
+        self.agent.handle_death(rank, end);
     }
 
     /// Lets children in by `listener` who know `token`. Who has not said its name after ten seconds is turned away.
@@ -147,6 +189,12 @@ impl Hub {
             .chain(self.links.iter().flat_map(|link| link.channel.interests()))
     }
 
+    /// When [`turn`](Self::turn) has something to do though nothing comes, for an own loop that has no door.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.silent.iter().map(|silent| silent.deadline).min()
+    }
+
     /// Writes what the agent has to say, waits for at most `limit` until something comes, and takes it in.
     ///
     /// A connection that fails or brings what nobody of ours sends is closed, and its peer counts as lost: that is an event,
@@ -162,11 +210,13 @@ impl Hub {
             Peer::Known(_) => None,
         });
         let stuck = self.door.iter().filter_map(|door| door.stuck_until);
-        let stuck = stuck.map(|end| end.saturating_duration_since(now));
-        let limit = deadlines.chain(stuck).fold(limit, Duration::min);
+        let others = stuck.chain(self.deadline());
+        let others = others.map(|end| end.saturating_duration_since(now));
+        let limit = deadlines.chain(others).fold(limit, Duration::min);
         wait(&mut self.interests().collect::<Vec<_>>(), limit)?;
         self.admit();
         self.take_in();
+        self.give_up_silent();
         self.send();
         Ok(())
     }
@@ -223,8 +273,11 @@ impl Hub {
             match prepared.and_then(|()| Channel::answering(stream, &door.token)) {
                 Ok(channel) => {
                     let deadline = Instant::now() + INTRODUCTION;
-                    let peer = Peer::Stranger { from, deadline };
-                    self.links.push(Link { channel, peer });
+                    self.links.push(Link {
+                        channel,
+                        peer: Peer::Stranger { from, deadline },
+                        is_watched: false,
+                    });
                 }
                 Err(error) => self.events.push_back(HubEvent::Refused {
                     from,
@@ -281,8 +334,23 @@ impl Hub {
         }
     }
 
+    /// Ranks that closed their channels and go on are lost.
+    fn give_up_silent(&mut self) {
+        let now = Instant::now();
+        let late = self.silent.extract_if(.., |silent| silent.deadline <= now);
+        for silent in late {
+            self.agent.handle_closed(silent.who, &silent.cause);
+        }
+    }
+
     fn close(&mut self, index: usize, cause: String) {
-        match self.links.swap_remove(index).peer {
+        let link = self.links.swap_remove(index);
+        match link.peer {
+            Peer::Known(who) if link.is_watched => self.silent.push(Silent {
+                who,
+                cause,
+                deadline: Instant::now() + DEATH,
+            }),
             Peer::Known(who) => self.agent.handle_closed(who, &cause),
             Peer::Stranger { from, .. } => {
                 self.events.push_back(HubEvent::Refused { from, cause });
@@ -347,6 +415,9 @@ pub enum HubError {
 /// How long a stranger may take to prove that it knows the token and to say its name. Both are a round trip; a machine that
 /// starts a thousand ranks at once is slow.
 const INTRODUCTION: Duration = Duration::from_secs(10);
+
+/// How long the process of a closed channel has to be seen to have ended: usually microseconds, on a busy machine longer.
+const DEATH: Duration = Duration::from_secs(1);
 
 /// How long a door is left alone that could let nobody in.
 const STUCK: Duration = Duration::from_secs(1);

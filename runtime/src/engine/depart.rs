@@ -51,6 +51,9 @@ impl Engine {
             self.peers.stop(peer);
             return;
         }
+        if let Some(trouble) = link.trouble_with(peer) {
+            self.peers.note_trouble(peer, trouble);
+        }
         // Before the sends end, so that they say how the peer went.
         self.peers.depart(peer, state);
         self.end_unmatched_sends(peer);

@@ -31,7 +31,7 @@ mod stream;
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use phalanx_transport::{Capabilities, Header, Link, Packet, Payload};
+use phalanx_transport::{Header, Link, Packet, Payload};
 use rustc_hash::FxHashMap;
 
 use crate::error::{Error, Result};
@@ -63,7 +63,6 @@ pub(crate) struct Limits {
 pub(crate) struct Engine {
     rank: usize,
     limits: Limits,
-    capabilities: Capabilities,
     operations: Operations,
     posted: Posted<OpId>,
     unexpected: Unexpected<Kept>,
@@ -81,16 +80,10 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        rank: usize,
-        size: usize,
-        limits: Limits,
-        capabilities: Capabilities,
-    ) -> Self {
+    pub(crate) fn new(rank: usize, size: usize, limits: Limits) -> Self {
         Self {
             rank,
             limits,
-            capabilities,
             operations: Operations::default(),
             posted: Posted::new(),
             unexpected: Unexpected::new(),

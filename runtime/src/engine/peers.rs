@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use phalanx_transport::{Header, PeerState};
-use rustc_hash::FxHashSet;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::error::Error;
 
@@ -26,6 +26,8 @@ pub(super) struct Peers {
     limit: u64,
     /// How many have gone.
     departed: usize,
+    /// Why peers cannot be reached.
+    troubles: FxHashMap<usize, Box<str>>,
 }
 
 /// One peer.
@@ -71,6 +73,7 @@ impl Peers {
             busy: VecDeque::new(),
             limit,
             departed: 0,
+            troubles: FxHashMap::default(),
         }
     }
 
@@ -136,6 +139,11 @@ impl Peers {
         }
     }
 
+    /// Notes why a peer that is about to depart cannot be reached.
+    pub(super) fn note_trouble(&mut self, peer: usize, trouble: String) {
+        self.troubles.insert(peer, trouble.into());
+    }
+
     pub(super) fn depart(&mut self, peer: usize, state: PeerState) {
         let entry = &mut self.all[peer];
         self.departed += usize::from(entry.gone.is_none());
@@ -188,7 +196,7 @@ impl Peers {
         let mut present = false;
         for peer in members.filter(|&peer| peer != rank) {
             match self.all[peer].gone {
-                Some(PeerState::Dead(_)) => return self.gone(peer, doing),
+                Some(PeerState::Dead(_) | PeerState::Unreachable) => return self.gone(peer, doing),
                 Some(_) => left = left.or(Some(peer)),
                 None => present = true,
             }
@@ -203,6 +211,11 @@ impl Peers {
                 rank: peer,
                 how,
                 doing,
+            }),
+            PeerState::Unreachable => Some(Error::PeerUnreachable {
+                rank: peer,
+                doing,
+                trouble: self.troubles.get(&peer).cloned().unwrap_or_default(),
             }),
             _ => Some(Error::PeerLeft { rank: peer, doing }),
         }

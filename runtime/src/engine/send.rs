@@ -53,7 +53,7 @@ impl Engine {
         bytes: &[u8],
     ) -> Result<Tried> {
         if bytes.len() >= self.limits.pull
-            && let Some(offset) = link.expose(bytes)
+            && let Some(offset) = link.expose(send.peer, bytes)
         {
             return Ok(Tried::Exposed(offset));
         }
@@ -65,7 +65,7 @@ impl Engine {
         {
             return Ok(Tried::Refused);
         }
-        let sent = if bytes.len() <= self.capabilities.inline {
+        let sent = if bytes.len() <= link.capabilities(send.peer).inline {
             link.send_small(send.peer, send.envelope, bytes)?
         } else {
             link.send(send.peer, &Header::Eager(send.envelope), bytes)?
@@ -132,7 +132,7 @@ impl Engine {
     ) -> Result<Option<Buffer>> {
         let cost = cost(buffer.len());
         let peer = self.peers.get(send.peer);
-        if !self.capabilities.lends
+        if !link.capabilities(send.peer).lends
             || send.synchronous
             || !peer.is_clear(send.envelope.layout(), cost)
         {
@@ -237,7 +237,8 @@ impl Engine {
             return Ok(self.put_back(id, sending, Step::Stuck));
         }
         let lent = matches!(sending.source, Source::Buffer(_));
-        let Some(place) = sending.with_bytes(id, lend, |bytes| link.expose(bytes)) else {
+        let Some(place) = sending.with_bytes(id, lend, |bytes| link.expose(sending.peer, bytes))
+        else {
             return Ok(self.put_back(id, sending, Step::Stuck));
         };
         let memory = match place {
@@ -249,7 +250,7 @@ impl Engine {
             sending.len,
             memory,
             sending.synchronous,
-            &self.capabilities,
+            &link.capabilities(sending.peer),
             &self.limits,
         );
         let eager = matches!(way, Protocol::Inline | Protocol::Eager);

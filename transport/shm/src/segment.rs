@@ -94,8 +94,9 @@ impl Segment {
         .then_some(offset)
     }
 
-    /// Removes the segment's name, if it has one: all that wanted it have it.
-    pub(crate) fn unlink(&self) {
+    /// Removes the segment's name, if it has one and all that want it have it. The last rank to attach does so by itself; where some of
+    /// its ranks are on other hosts, whoever knows that no more will come.
+    pub fn unlink(&self) {
         if let Backing::Named(named) = &self.backing {
             named.unlink();
         }

@@ -88,7 +88,7 @@ pub(super) fn a_forwarded_payload_arrives(job: Job) {
     let bytes = pattern(1, 70_000);
     let payload = carry(&mut links, &bytes);
     // A protocol that finds the message exposed lets the receiver pull it.
-    if let Some(offset) = links[1].expose(&payload) {
+    if let Some(offset) = links[1].expose(2, &payload) {
         let mut pulled = vec![0; bytes.len()];
         links[2].pull(1, offset, &mut pulled).unwrap();
         assert_eq!(pulled, bytes);
@@ -200,16 +200,19 @@ pub(super) fn what_is_exposed_can_be_pulled_and_nothing_else(job: Job) {
     let mut links = job(2);
     let bytes = pattern(1, 10_000);
     let buffer = filled(&mut links[0], &bytes);
-    assert!(links[0].expose(&bytes).is_none(), "memory of this process");
+    assert!(
+        links[0].expose(1, &bytes).is_none(),
+        "memory of this process"
+    );
     let mut into = vec![0; bytes.len()];
 
-    let Some(offset) = links[0].expose(&buffer) else {
-        assert!(!links[0].capabilities().exposes);
+    let Some(offset) = links[0].expose(1, &buffer) else {
+        assert!(!links[0].capabilities(1).exposes);
         let refused = links[1].pull(0, 4096, &mut into).unwrap_err();
         assert!(matches!(refused, LinkError::NotExposed { peer: 0 }));
         return;
     };
-    assert!(links[0].capabilities().exposes);
+    assert!(links[0].capabilities(1).exposes);
     links[1].pull(0, offset, &mut into).unwrap();
     assert_eq!(into, bytes);
     links[1].pull(0, offset + 77, &mut into[..23]).unwrap();

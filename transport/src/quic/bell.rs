@@ -4,7 +4,7 @@
 //! What arrives is found by whoever drives, under the lock of the driver, under which sleep is announced too.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -127,14 +127,19 @@ impl Poke {
         let _ = self.0.write(1);
     }
 
-    /// Rests until poked, until `socket` has something to read, or until `until`.
-    pub(super) fn rest(&self, socket: Option<&impl AsFd>, until: Instant) {
+    /// Rests until poked, until one of `others` has something to read, or until `until`; whether the last of them has.
+    pub(super) fn rest(&self, others: &[BorrowedFd<'_>], until: Instant) -> bool {
         let time = until.saturating_duration_since(Instant::now());
         let mut places = vec![PollFd::new(self.0.as_fd(), PollFlags::POLLIN)];
-        places.extend(socket.map(|socket| PollFd::new(socket.as_fd(), PollFlags::POLLIN)));
+        places.extend(
+            others
+                .iter()
+                .map(|other| PollFd::new(*other, PollFlags::POLLIN)),
+        );
         // A signal ends a rest as well as anything else.
         let _ = ppoll(&mut places, Some(time.into()), None);
         // Fails when nobody has poked.
         let _ = self.0.read();
+        places.last().and_then(PollFd::any).unwrap_or(true)
     }
 }

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use quinn_proto::{Connection, Dir, ReadError, StreamId, VarInt};
 
 use super::framing::{Frame, Lane, PREAMBLE, Parser, StreamError, preamble};
+use super::identity::Fingerprint;
 use super::peer::Peer;
 use crate::payload::Payload;
 
@@ -21,8 +22,10 @@ pub(super) struct Conn {
     /// Whom this rank dialled, or who has proved to be at the other end.
     pub(super) peer: Option<usize>,
     pub(super) dialled: bool,
+    /// Who somebody that dialled this rank says he is, and the certificate that he has shown.
+    pub(super) claim: Option<(usize, Fingerprint)>,
     pub(super) stage: Stage,
-    /// When a handshake that somebody else began counts as stalled.
+    /// When what somebody else began counts as stalled.
     pub(super) patience: Option<Instant>,
     /// Why this rank refused it.
     pub(super) refused: Option<String>,
@@ -42,6 +45,8 @@ pub(super) struct Conn {
 pub(super) enum Stage {
     /// The handshake is under way.
     Shaking,
+    /// The other end has shown a certificate and has its key. Whether it is that of the rank that it claims to be, its card will tell.
+    Shown,
     /// The other end is who it claims to be; whether this connection is used is for that rank to say.
     Known,
     /// All that the two ranks tell each other goes this way.
@@ -67,6 +72,7 @@ impl Conn {
             quic,
             peer,
             dialled: peer.is_some(),
+            claim: None,
             stage: Stage::Shaking,
             patience: None,
             refused: None,

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use quinn_proto::{
     ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
-    EndpointEvent, Event, StreamEvent,
+    EndpointEvent, Event, ServerConfig, StreamEvent,
 };
 
 use crate::link::{LinkError, Packet};
@@ -18,10 +18,11 @@ use crate::link::{LinkError, Packet};
 use super::clock::Clock;
 use super::connection::{Conn, Stage};
 use super::departure::Lives;
+use super::directory::{Directory, Inquiry};
 use super::error::{QuicError, Refusal};
-use super::identity::{Card, Identity};
+use super::identity::Identity;
 use super::io::{Datagram, Io};
-use super::peer::Peer;
+use super::peer::Peers;
 use super::settings::QuicSettings;
 use super::verify::{Credentials, Pins};
 
@@ -29,12 +30,15 @@ use super::verify::{Credentials, Pins};
 pub(super) struct Driver {
     pub(super) rank: usize,
     pub(super) settings: QuicSettings,
-    pub(super) peers: Vec<Peer>,
+    pub(super) peers: Peers,
+    pub(super) inquiry: Inquiry,
     /// By the number that the endpoint gave them.
     pub(super) conns: Vec<Option<Box<Conn>>>,
     pub(super) endpoint: Endpoint,
     pub(super) wire: Wire,
     pub(super) client: ClientConfig,
+    /// For those of whom no card is known.
+    pub(super) for_strangers: Arc<ServerConfig>,
     pub(super) pins: Arc<Pins>,
     pub(super) lives: Arc<Lives>,
     pub(super) news: News,
@@ -79,21 +83,25 @@ impl Driver {
     pub(super) fn new(
         io: Io,
         identity: &Identity,
-        cards: &[Card],
+        ranks: usize,
+        directory: Box<dyn Directory>,
         settings: QuicSettings,
-        lives: Arc<Lives>,
     ) -> Result<Self, QuicError> {
         let Credentials {
             pins,
             mut client,
             mut server,
-        } = Credentials::new(identity, cards)?;
+        } = Credentials::new(identity)?;
         let transport = Arc::new(settings.transport(io.granted()));
         client.transport_config(Arc::clone(&transport));
         server
             .transport_config(transport)
             .migration(false)
-            .max_incoming(2 * cards.len());
+            .max_incoming(2 * ranks);
+        let mut for_strangers = server.clone();
+        let mut narrow = settings.transport(io.granted());
+        narrow.receive_window(STRANGERS_WINDOW.into());
+        for_strangers.transport_config(Arc::new(narrow));
         let mut config = EndpointConfig::default();
         config
             .max_udp_payload_size(LARGEST_ACCEPTED)
@@ -106,16 +114,17 @@ impl Driver {
         );
         // Twice what this rank has parts, so that it is never stopped by a receiver that only has not yet said what it took.
         let capacities = [settings.queue, 2 * settings.chunk * settings.chunks];
-        let peer = |card: &Card| Peer::new(card.addresses.clone(), capacities);
         Ok(Self {
             rank: identity.rank,
-            peers: cards.iter().map(peer).collect(),
+            peers: Peers::new(ranks, capacities),
+            inquiry: Inquiry::new(directory),
             conns: Vec::new(),
             endpoint,
             wire: Wire::new(io),
             client,
+            for_strangers: Arc::new(for_strangers),
             pins,
-            lives,
+            lives: Arc::new(Lives::new(ranks)),
             news: News::default(),
             left: None,
             farewells: settings.farewells,
@@ -131,6 +140,7 @@ impl Driver {
         let now = self.wire.now();
         self.work(now);
         self.receive(now);
+        self.learn(now);
         self.expire(now);
         self.work(now);
     }
@@ -151,8 +161,9 @@ impl Driver {
         if !self.wire.listed.is_empty() {
             return Some(self.wire.clock.real(self.wire.clock.last()));
         }
-        let (due, _) = self.wire.timers.first()?;
-        Some(self.wire.clock.real(*due))
+        let timer = self.wire.timers.first().map(|(due, _)| *due);
+        let due = [timer, self.inquiry.due()].into_iter().flatten().min()?;
+        Some(self.wire.clock.real(due))
     }
 
     fn receive(&mut self, now: Instant) {
@@ -221,7 +232,7 @@ impl Driver {
                     conn.timer = None;
                     conn.quic.handle_timeout(now);
                     if conn.patience.is_some_and(|end| end <= now) {
-                        self.drop_conn(at);
+                        self.lose_patience(at, now);
                     } else {
                         self.list(at);
                     }
@@ -377,6 +388,7 @@ impl Driver {
 
     /// Remembers who was turned away; the oldest give way.
     pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.inquiry.turned_away(&refusal);
         if self.news.refusals.len() == MOST_REFUSALS {
             self.news.refusals.pop_front();
         }
@@ -423,6 +435,8 @@ impl Wire {
 const BATCHES_PER_PASS: usize = 4;
 /// The largest packet that a rank takes.
 const LARGEST_ACCEPTED: u16 = 65_527;
+/// Bytes that somebody may send who has not yet been recognised; what he sends is kept unread until he is.
+const STRANGERS_WINDOW: u32 = 64 << 10;
 /// Refusals that are remembered.
 const MOST_REFUSALS: usize = 64;
 /// How long a full socket is left alone.

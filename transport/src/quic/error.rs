@@ -29,26 +29,12 @@ pub enum QuicError {
         /// What it says.
         source: io::Error,
     },
-    /// The cards do not make a job.
-    #[error(
-        "the card at place {place} is of rank {rank} of job {job}: a job needs one card of its own for each rank, in order"
-    )]
-    Card {
-        /// Where the card stands.
-        place: usize,
-        /// The rank that it names.
-        rank: usize,
-        /// The job that it names.
-        job: String,
-    },
-    /// This rank is not among the cards.
-    #[error(
-        "the list of {ranks} cards has not that of rank {rank}, which is this one: exchange the cards after every rank has its socket"
-    )]
-    NotListed {
+    /// This rank is not one of the job.
+    #[error("there is no rank {rank} in a job of {ranks} ranks: ranks count from 0")]
+    NoRank {
         /// This rank.
         rank: usize,
-        /// Cards there are.
+        /// Ranks there are.
         ranks: usize,
     },
     /// A setting cannot be.

@@ -105,7 +105,37 @@ impl fmt::Debug for Identity {
     }
 }
 
+impl Card {
+    /// The card of `rank` of `job`, as it came from there.
+    #[must_use]
+    pub const fn new(
+        rank: usize,
+        job: JobId,
+        addresses: Vec<SocketAddr>,
+        fingerprint: Fingerprint,
+    ) -> Self {
+        Self {
+            rank,
+            addresses,
+            fingerprint,
+            job,
+        }
+    }
+}
+
 impl Fingerprint {
+    /// The fingerprint of these bytes, for whoever carries it in a form of its own.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
     pub(super) fn of(certificate: &CertificateDer<'_>) -> Self {
         let digest = digest::digest(&digest::SHA256, certificate);
         Self(digest.as_ref().try_into().expect("SHA-256 has 32 bytes"))

@@ -6,6 +6,8 @@
 //!
 //! A keeper that always rested on the socket would be woken by every packet beside the program: a tenth of the message rate.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -23,6 +25,8 @@ pub(super) struct Shared {
     pub(super) lives: Arc<Lives>,
     pub(super) bell: Bell,
     socket: std::net::UdpSocket,
+    /// Where news of peers come from.
+    input: Option<OwnedFd>,
     /// Ends a rest of the keeper.
     poke: Poke,
     /// Passes that anybody but the keeper has made. A hint: whoever misses one is a tick late.
@@ -48,20 +52,17 @@ enum Rester {
 }
 
 impl Shared {
-    pub(super) fn new(
-        driver: Driver,
-        socket: std::net::UdpSocket,
-        lives: Arc<Lives>,
-    ) -> std::io::Result<Self> {
+    pub(super) fn new(driver: Driver) -> io::Result<Self> {
         Ok(Self {
             tick: driver.settings.tick,
+            lives: Arc::clone(&driver.lives),
+            socket: driver.wire.io.try_clone()?,
+            input: driver.inquiry.input()?,
             seat: Mutex::new(Seat {
                 driver,
                 resting: [None; 2],
             }),
-            lives,
             bell: Bell::new()?,
-            socket,
             poke: Poke::new()?,
             passes: AtomicU64::new(0),
             ends: AtomicBool::new(false),
@@ -119,16 +120,23 @@ impl Shared {
 
     /// Rests on the socket until something arrives or is due.
     fn rest(&self, who: Rester, poke: &Poke, end: Option<Instant>) {
-        let until = {
+        let (until, learns) = {
             let mut seat = self.sit();
             let longest = Instant::now() + LONGEST_REST;
             let times = [seat.driver.deadline(), end, Some(longest)];
             let until = times.into_iter().flatten().min().unwrap_or(longest);
             seat.resting[who as usize] = Some(until);
-            until
+            (until, seat.driver.inquiry.is_open())
         };
-        poke.rest(Some(&self.socket), until);
-        self.sit().resting[who as usize] = None;
+        let mut places = vec![self.socket.as_fd()];
+        let input = self.input.as_ref().filter(|_| learns);
+        places.extend(input.map(AsFd::as_fd));
+        let is_last_ready = poke.rest(&places, until);
+        let mut seat = self.sit();
+        seat.resting[who as usize] = None;
+        if is_last_ready && input.is_some() {
+            seat.driver.inquiry.hasten();
+        }
     }
 
     /// Lets the keeper end, once every peer knows what it has to.
@@ -147,8 +155,7 @@ impl Shared {
         let mut tick = self.tick;
         let mut seen = self.passes.load(Ordering::Relaxed);
         while !self.ends() {
-            let nothing = None::<&std::net::UdpSocket>;
-            self.poke.rest(nothing, Instant::now() + tick);
+            self.poke.rest(&[], Instant::now() + tick);
             let passes = self.passes.load(Ordering::Relaxed);
             if passes == seen && !self.bell.is_watched() {
                 self.stand_in(seen);
@@ -164,6 +171,7 @@ impl Shared {
         while !self.sit().driver.is_forgotten() {
             self.stand_in(self.passes.load(Ordering::Relaxed));
         }
+        self.sit().driver.part();
     }
 
     /// Drives until the program does so itself, or all is over.

@@ -19,13 +19,14 @@
 //!              a thread of the program that sleeps    (bell.rs)
 //!              the keeper, while all are elsewhere    (keeper.rs)
 //!  beside it:  identity.rs, verify.rs   who is who
+//!              directory.rs             where peers are learned of
 //!              meeting.rs               how two ranks come to one connection
 //!              traffic.rs               what travels on it, and how ranks take leave
 //!              clock.rs                 time, which stands still while the process does
 //! ```
 //!
-//! A rank binds a [`QuicSocket`], gives its [`Card`] to the others by some trusted way, and makes a [`Quic`] of the socket and all cards.
-//! Connections come to be when something is sent.
+//! A rank binds a [`QuicSocket`], gives its [`Card`] to the others by some trusted way, and makes a [`Quic`] of the socket and a
+//! [`Directory`], which knows the cards. Connections come to be when something is sent, and nothing is known of a peer before.
 //!
 //! Parts of large messages travel in a stream of their own, so that small messages never wait behind them. They keep their order
 //! among themselves; whole messages and words of protocols keep theirs.
@@ -34,6 +35,7 @@ mod bell;
 mod clock;
 mod connection;
 mod departure;
+mod directory;
 mod driver;
 mod error;
 mod framing;
@@ -43,13 +45,13 @@ mod keeper;
 mod meeting;
 mod peer;
 mod settings;
+mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
 mod verify;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
@@ -60,15 +62,16 @@ use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
 use crate::payload::permit::Permits;
 use crate::payload::{AlignedBytes, Buffer, Inline};
 
-use departure::Lives;
 use driver::Driver;
-use io::Io;
 use keeper::{Seat, Shared};
 
+pub use directory::{Directory, News, Roll};
 pub use error::{QuicError, Refusal};
 pub use framing::StreamError;
 pub use identity::{Card, Fingerprint, Identity, JobId};
 pub use settings::{Congestion, QuicSettings};
+pub use socket::QuicSocket;
+pub use verify::PROTOCOL_VERSION;
 
 /// The link between ranks of different hosts.
 ///
@@ -83,66 +86,16 @@ pub struct Quic {
     taken: u32,
 }
 
-/// A rank's place on the network before it knows its peers.
-pub struct QuicSocket {
-    identity: Identity,
-    settings: QuicSettings,
-    io: Io,
-}
-
-impl QuicSocket {
-    /// Takes a place at `address`; port 0 is one that is free.
-    ///
-    /// # Errors
-    /// When there is no such address, or a setting cannot be.
-    pub fn bind(
-        identity: Identity,
-        address: SocketAddr,
-        settings: QuicSettings,
-    ) -> Result<Self, QuicError> {
-        settings.check()?;
-        let io = Io::bind(address, settings.socket_buffer)
-            .map_err(|source| QuicError::Bind { address, source })?;
-        Ok(Self {
-            identity,
-            settings,
-            io,
-        })
-    }
-
-    /// Where it is.
-    #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.io.local()
-    }
-
-    /// The card of this rank, with the address that it is bound to. One that is bound to all addresses of its host has to say by
-    /// [`Identity::card`] which of them its peers are to use.
-    #[must_use]
-    pub fn card(&self) -> Card {
-        self.identity.card(vec![self.address()])
-    }
-}
-
-impl fmt::Debug for QuicSocket {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("QuicSocket")
-            .field("identity", &self.identity)
-            .field("address", &self.address())
-            .finish_non_exhaustive()
-    }
-}
-
 impl Quic {
     /// What every link of this kind can do. Nothing is lent: a large buffer that is handed over travels in parts like any other large
     /// message, so that the small ones behind it need not wait.
     pub const CAPABILITIES: Capabilities =
         Capabilities::new("quic", Inline::CAPACITY, false, false);
 
-    /// Joins the job whose ranks have these cards, in the order of ranks.
+    /// Joins a job of so many ranks, of which `directory` knows how they are reached.
     ///
     /// ```
-    /// use phalanx_transport::quic::{Identity, JobId, Quic, QuicSettings, QuicSocket};
+    /// use phalanx_transport::quic::{Identity, JobId, Quic, QuicSettings, QuicSocket, Roll};
     /// use phalanx_transport::{Envelope, Header, Transport};
     ///
     /// let job = JobId::random()?;
@@ -156,7 +109,7 @@ impl Quic {
     /// let cards: Vec<_> = sockets.iter().map(QuicSocket::card).collect();
     /// let mut links = Vec::new();
     /// for socket in sockets {
-    ///     links.push(Quic::join(socket, &cards)?);
+    ///     links.push(Quic::join(socket, 2, Box::new(Roll::new(cards.clone())))?);
     /// }
     ///
     /// let hello = Header::Eager(Envelope::new(0, 7, 0));
@@ -172,23 +125,25 @@ impl Quic {
     /// ```
     ///
     /// # Errors
-    /// When the cards are not those of one job, or the system has no thread left.
-    pub fn join(socket: QuicSocket, cards: &[Card]) -> Result<Self, QuicError> {
+    /// When the job has no such rank, or the system has no thread or descriptor left.
+    pub fn join(
+        socket: QuicSocket,
+        ranks: usize,
+        directory: Box<dyn Directory>,
+    ) -> Result<Self, QuicError> {
         let QuicSocket {
             identity,
             settings,
             io,
         } = socket;
-        check_cards(&identity, cards)?;
         let rank = identity.rank;
+        if rank >= ranks {
+            return Err(QuicError::NoRank { rank, ranks });
+        }
         let (chunk, chunks) = (settings.chunk, Permits::new(settings.chunks));
         let system = |what| move |source| QuicError::System { what, source };
-        let resting = io
-            .try_clone()
-            .map_err(system("second descriptor of the socket"))?;
-        let lives = Arc::new(Lives::new(cards.len()));
-        let driver = Driver::new(io, &identity, cards, settings, Arc::clone(&lives))?;
-        let shared = Shared::new(driver, resting, lives).map_err(system("event descriptor"))?;
+        let driver = Driver::new(io, &identity, ranks, directory, settings)?;
+        let shared = Shared::new(driver).map_err(system("descriptors"))?;
         let shared = Arc::new(shared);
         let keeper = {
             let shared = Arc::clone(&shared);
@@ -259,7 +214,7 @@ impl Quic {
 }
 
 impl Transport for Quic {
-    fn capabilities(&self) -> Capabilities {
+    fn capabilities(&self, _: usize) -> Capabilities {
         Self::CAPABILITIES
     }
 
@@ -421,28 +376,6 @@ impl QuicSleeper {
 impl fmt::Debug for QuicSleeper {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicSleeper").finish_non_exhaustive()
-    }
-}
-
-fn check_cards(identity: &Identity, cards: &[Card]) -> Result<(), QuicError> {
-    for (place, card) in cards.iter().enumerate() {
-        let is_twin = cards[..place]
-            .iter()
-            .any(|other| other.fingerprint == card.fingerprint);
-        if card.rank != place || card.job != identity.job || is_twin {
-            return Err(QuicError::Card {
-                place,
-                rank: card.rank,
-                job: card.job.to_string(),
-            });
-        }
-    }
-    match cards.get(identity.rank) {
-        Some(card) if card.fingerprint == identity.fingerprint => Ok(()),
-        _ => Err(QuicError::NotListed {
-            rank: identity.rank,
-            ranks: cards.len(),
-        }),
     }
 }
 

@@ -7,24 +7,33 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
+use std::ops::{Index, IndexMut};
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use quinn_proto::SendStream;
 
+use crate::link::PeerState;
 use crate::payload::AlignedBytes;
 
 use super::framing::{Frame, Lane, encode};
 
+/// All ranks of the job. Of one that nobody has spoken of there is no more than its place.
+pub(super) struct Peers {
+    places: Vec<Option<Box<Peer>>>,
+    /// What there is to say of all those.
+    vacant: Peer,
+}
+
 /// A peer as this rank sees it.
 pub(super) struct Peer {
-    /// Where it listens.
+    /// Where it listens, as its card says; none before that has come.
     pub(super) addresses: Vec<SocketAddr>,
     pub(super) lanes: [Outbound; 2],
     pub(super) taken: [Taken; 2],
     /// The connection that everything travels on.
     pub(super) elected: Option<usize>,
-    /// When it was first wanted, while there is no connection.
+    /// When it was first wanted, while there is no connection; when its card came, if that was later.
     pub(super) wanted: Option<Instant>,
     /// Addresses that were tried.
     pub(super) tried: usize,
@@ -36,12 +45,28 @@ pub(super) struct Peer {
     pub(super) told: bool,
     /// How it said goodbye, if it has.
     pub(super) goodbye: Option<bool>,
+    /// What it was told of this rank's own leave.
+    pub(super) said: Farewell,
+    /// How others say that it went, while its connection has the last word.
+    pub(super) elsewhere: Option<PeerState>,
     /// The pass of the driver after which the first message to it went out.
     pub(super) flushed: u64,
     /// Why it cannot be reached.
     pub(super) trouble: Option<String>,
     /// Answers on both lanes to the question "has everything arrived".
     pub(super) echoed: [u64; 2],
+}
+
+/// How far a rank's leave has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Farewell {
+    /// It stays.
+    #[default]
+    None,
+    /// It takes no more messages.
+    Leaving,
+    /// It sends none.
+    Goodbye,
 }
 
 /// One direction of a lane: what waits, and for how much more there is room.
@@ -62,11 +87,51 @@ pub(super) struct Taken {
     pub(super) told: u64,
 }
 
-impl Peer {
-    pub(super) fn new(addresses: Vec<SocketAddr>, capacities: [usize; 2]) -> Self {
+impl Peers {
+    /// So many, each with lanes of these `capacities`.
+    pub(super) fn new(ranks: usize, capacities: [usize; 2]) -> Self {
         Self {
-            addresses,
-            lanes: capacities.map(|capacity| Outbound::new(capacity as u64)),
+            places: (0..ranks).map(|_| None).collect(),
+            vacant: Peer::new(capacities.map(|capacity| capacity as u64)),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Those that somebody has spoken of.
+    pub(super) fn known(&self) -> impl Iterator<Item = (usize, &Peer)> {
+        let places = self.places.iter().enumerate();
+        places.filter_map(|(rank, place)| Some((rank, &**place.as_ref()?)))
+    }
+}
+
+impl Index<usize> for Peers {
+    type Output = Peer;
+
+    #[inline]
+    fn index(&self, rank: usize) -> &Peer {
+        self.places[rank].as_deref().unwrap_or(&self.vacant)
+    }
+}
+
+impl IndexMut<usize> for Peers {
+    /// Who wants to change something of a peer speaks of it.
+    #[inline]
+    fn index_mut(&mut self, rank: usize) -> &mut Peer {
+        self.places[rank].get_or_insert_with(|| {
+            let [small, bulk] = &self.vacant.lanes;
+            Box::new(Peer::new([small.capacity, bulk.capacity]))
+        })
+    }
+}
+
+impl Peer {
+    fn new(capacities: [u64; 2]) -> Self {
+        Self {
+            addresses: Vec::new(),
+            lanes: capacities.map(Outbound::new),
             taken: [Taken::default(); 2],
             elected: None,
             wanted: None,
@@ -75,6 +140,8 @@ impl Peer {
             gone: false,
             told: false,
             goodbye: None,
+            said: Farewell::None,
+            elsewhere: None,
             flushed: 0,
             trouble: None,
             echoed: [0; 2],

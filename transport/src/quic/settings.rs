@@ -12,6 +12,8 @@ use super::error::QuicError;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QuicSettings {
+    /// How long the card of a peer may take, which has to join the job first, before the peer counts as unreachable.
+    pub card_deadline: Duration,
     /// How long a peer that was never reached is tried before it counts as unreachable.
     pub dial_deadline: Duration,
     /// How long a peer may be silent before it counts as unreachable.
@@ -34,7 +36,8 @@ pub struct QuicSettings {
     pub senders: usize,
     /// How long the program may stay outside the library before a thread stands in for it.
     pub tick: Duration,
-    /// Most peers, never talked to before, that a leaving rank connects to only to tell them that it leaves.
+    /// Most peers, never talked to before, that a leaving rank connects to only to tell them that it leaves. Where its directory reports
+    /// departures it connects to none.
     pub farewells: usize,
 }
 
@@ -55,6 +58,7 @@ pub enum Congestion {
 impl Default for QuicSettings {
     fn default() -> Self {
         Self {
+            card_deadline: Duration::from_secs(60),
             dial_deadline: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(2),
@@ -113,7 +117,7 @@ impl QuicSettings {
             .mtu_discovery_config(Some(self.discovery()))
             .stream_receive_window(window.into())
             // As much as both streams together, so that unread bulk never takes the room of small messages.
-            .receive_window((2 * window).into())
+            .receive_window(self.receive_window(granted))
             .send_window(4 * u64::from(window))
             .send_fairness(false)
             .max_concurrent_uni_streams(2_u32.into())
@@ -127,6 +131,11 @@ impl QuicSettings {
             .enable_segmentation_offload(true)
             .congestion_controller_factory(self.congestion.factory());
         config
+    }
+
+    /// Bytes that a peer may send on a connection ahead of its reader.
+    pub(super) fn receive_window(&self, granted: usize) -> VarInt {
+        (2 * window(granted, self.senders)).into()
     }
 
     fn discovery(&self) -> MtuDiscoveryConfig {

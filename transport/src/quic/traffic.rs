@@ -15,8 +15,8 @@ use crate::payload::{AlignedBytes, Payload};
 use super::connection::{Conn, Stage};
 use super::driver::Driver;
 use super::framing::{Frame, Lane};
-use super::meeting::{FAILED, LEFT, NONSENSE, READ};
-use super::peer::cost;
+use super::meeting::{FAILED, GIVEN_UP, LEFT, NONSENSE, READ};
+use super::peer::{Farewell, cost};
 
 impl Driver {
     /// Whether a message of `len` bytes may be sent to `peer` now.
@@ -204,7 +204,7 @@ impl Driver {
     pub(super) fn stop_receiving(&mut self) {
         if self.left.is_none() {
             self.note_life(self.rank, PeerState::Leaving);
-            self.tell_all(&Frame::Leaving);
+            self.tell_all();
         }
     }
 
@@ -221,41 +221,55 @@ impl Driver {
             PeerState::Left
         };
         self.note_life(self.rank, state);
-        self.tell_all(&Frame::Goodbye { failed });
+        self.tell_all();
     }
 
-    fn tell_all(&mut self, frame: &Frame) {
+    /// Takes leave of every peer that has to hear it from this rank itself.
+    fn tell_all(&mut self) {
         let now = self.wire.now();
+        let reports = self.inquiry.reports();
         for peer in 0..self.peers.len() {
-            let entry = &mut self.peers[peer];
-            if entry.gone || peer == self.rank {
+            let is_in_touch = self.is_in_touch(peer);
+            if peer == self.rank || self.peers[peer].gone || reports && !is_in_touch {
                 continue;
             }
-            if entry.elected.is_none() && entry.wanted.is_none() {
+            if !is_in_touch {
                 if self.farewells == 0 {
-                    entry.told = true;
                     continue;
                 }
                 self.farewells -= 1;
             }
-            entry.push_word(Lane::Small, frame);
+            self.take_leave(peer);
             self.want(peer, now);
             self.list_peer(peer);
         }
         self.flush();
     }
 
+    /// Tells a peer that this rank leaves, if it does and has not said so.
+    pub(super) fn take_leave(&mut self, peer: usize) {
+        let (due, frame) = match self.left {
+            Some(failed) => (Farewell::Goodbye, Frame::Goodbye { failed }),
+            None if self.lives.state_of(self.rank) == PeerState::Leaving => {
+                (Farewell::Leaving, Frame::Leaving)
+            }
+            None => return,
+        };
+        if self.peers[peer].said < due {
+            self.peers[peer].said = due;
+            self.peers[peer].push_word(Lane::Small, &frame);
+        }
+    }
+
     fn note_life(&mut self, rank: usize, state: PeerState) {
         self.news.fresh |= self.lives.record(rank, state);
     }
 
-    /// Whether every peer knows that this rank has left, or will never know.
+    /// Whether every peer knows that this rank has left, or will never know it from this rank.
     pub(super) fn is_forgotten(&self) -> bool {
-        let others = self.peers.iter().enumerate();
+        let mut peers = self.peers.known();
         self.wire.cut
-            || others
-                .filter(|&(peer, _)| peer != self.rank)
-                .all(|(_, entry)| entry.gone || entry.told)
+            || peers.all(|(_, peer)| peer.gone || peer.told || peer.said != Farewell::Goodbye)
     }
 
     /// A peer has gone: nothing more will be sent to it, and what waits for it is let go.
@@ -276,7 +290,7 @@ impl Driver {
             };
             if conn.peer == Some(peer) && conn.stage != Stage::Elected && conn.stage != Stage::Over
             {
-                conn.close(now, LEFT, "");
+                conn.close(now, GIVEN_UP, "it has given this rank up");
                 self.list(at);
             }
         }

@@ -2,8 +2,9 @@
 //!
 //! TLS does what it always does, signatures included; only "is this certificate trusted" is answered by a list in place of an
 //! authority. A dialling rank says in the server name whom it wants, who it is, and which job it means. The one that answers checks
-//! wish and job before it shows its certificate, and after the handshake that the certificate it saw is that of the rank that was
-//! claimed. Sessions are never resumed, so there are no tickets and no data before the handshake's end.
+//! wish and job before it shows its certificate. That of the dialling rank it may not know yet: TLS then proves only that its key is
+//! at the other end, and whether it is that of the rank that was claimed is decided after the handshake, by the card, before anything
+//! is read. Sessions are never resumed, so there are no tickets and no data before the handshake's end.
 
 use std::fmt;
 use std::sync::Arc;
@@ -32,6 +33,9 @@ use super::identity::{Card, Fingerprint, Identity, JobId};
 /// The protocol that both sides must name; changes with anything that travels in a stream.
 const PROTOCOL: &[u8] = b"phalanx/1";
 
+/// The number in the name of the protocol.
+pub const PROTOCOL_VERSION: u16 = 1;
+
 /// Ring, with TLS 1.3 only, AES-128 first: ChaCha20 costs 40 % of the bandwidth where AES is in the processor, and one key
 /// exchange whose messages fit into the first packet.
 pub(super) fn provider() -> CryptoProvider {
@@ -51,13 +55,19 @@ pub(super) fn provider() -> CryptoProvider {
 pub(super) struct Pins {
     rank: usize,
     job: JobId,
-    ranks: FxHashMap<Fingerprint, usize>,
-    cards: Vec<Fingerprint>,
+    known: Mutex<Known>,
     algorithms: WebPkiSupportedAlgorithms,
     key: Arc<CertifiedKey>,
     /// TLS tells its peer no more than a number, and its caller little more. The endpoint is driven by one thread at a time, which
     /// takes this out after each packet.
     refused: Mutex<Option<String>>,
+}
+
+/// The cards that have come so far.
+#[derive(Debug, Default)]
+struct Known {
+    ranks: FxHashMap<Fingerprint, usize>,
+    cards: FxHashMap<usize, Fingerprint>,
 }
 
 /// Both sides' configuration.
@@ -68,20 +78,17 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    pub(super) fn new(identity: &Identity, cards: &[Card]) -> Result<Self, QuicError> {
+    pub(super) fn new(identity: &Identity) -> Result<Self, QuicError> {
         let provider = Arc::new(provider());
         let pins = Arc::new(Pins {
             rank: identity.rank,
             job: identity.job,
-            ranks: cards
-                .iter()
-                .map(|card| (card.fingerprint, card.rank))
-                .collect(),
-            cards: cards.iter().map(|card| card.fingerprint).collect(),
+            known: Mutex::default(),
             algorithms: provider.signature_verification_algorithms,
             key: Arc::clone(&identity.key),
             refused: Mutex::default(),
         });
+        pins.pin(identity.rank, identity.fingerprint);
         let mut server = rustls::ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(QuicError::identity)?
@@ -111,9 +118,53 @@ impl Credentials {
 }
 
 impl Pins {
-    /// The rank whose certificate this is.
-    pub(super) fn rank_of(&self, certificate: &CertificateDer<'_>) -> Option<usize> {
-        self.ranks.get(&Fingerprint::of(certificate)).copied()
+    /// Believes a card from now on, of a job of so many `ranks`; or says why not. A card that is known already changes nothing.
+    pub(super) fn learn(&self, card: &Card, ranks: usize) -> Result<(), String> {
+        let Card { rank, job, .. } = *card;
+        let cure = "the cards of this job are mixed up";
+        if job != self.job {
+            return Err(format!(
+                "the card of rank {rank} is of job {job}, this is job {}: {cure}",
+                self.job
+            ));
+        }
+        if rank >= ranks {
+            return Err(format!(
+                "there is a card of rank {rank} in a job of {ranks} ranks: {cure}"
+            ));
+        }
+        let twin = self.rank_of(&card.fingerprint).filter(|&twin| twin != rank);
+        if let Some(twin) = twin {
+            return Err(format!(
+                "the cards of rank {rank} and rank {twin} have the same certificate: {cure}"
+            ));
+        }
+        match self.card_of(rank) {
+            Some(known) if known != card.fingerprint => Err(format!(
+                "a second card of rank {rank} has another certificate, {}, than the first, {known}: {cure}",
+                card.fingerprint
+            )),
+            _ => {
+                self.pin(rank, card.fingerprint);
+                Ok(())
+            }
+        }
+    }
+
+    fn pin(&self, rank: usize, fingerprint: Fingerprint) {
+        let mut known = self.known.lock();
+        known.ranks.insert(fingerprint, rank);
+        known.cards.insert(rank, fingerprint);
+    }
+
+    /// The rank whose certificate this is, if that is known.
+    pub(super) fn rank_of(&self, shown: &Fingerprint) -> Option<usize> {
+        self.known.lock().ranks.get(shown).copied()
+    }
+
+    /// What the certificate of `rank` has to be, if that is known.
+    pub(super) fn card_of(&self, rank: usize) -> Option<Fingerprint> {
+        self.known.lock().cards.get(&rank).copied()
     }
 
     /// What to call `peer` when it is dialled.
@@ -215,17 +266,12 @@ impl ClientCertVerifier for Guard {
 
     fn verify_client_cert(
         &self,
-        certificate: &CertificateDer<'_>,
+        _: &CertificateDer<'_>,
         _: &[CertificateDer<'_>],
         _: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        if self.0.rank_of(certificate).is_some() {
-            return Ok(ClientCertVerified::assertion());
-        }
-        let shown = Fingerprint::of(certificate);
-        Err(self.0.refuse(format!(
-            "somebody whose certificate, {shown}, is on no card of this job was turned away"
-        )))
+        // Whose it is turns out later: its card may not be here yet, and asking for it takes longer than this call may.
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(
@@ -263,7 +309,7 @@ impl ServerCertVerifier for Guard {
         let wanted = Claim::parse(&name.to_str()).map(|claim| claim.to);
         let shown = Fingerprint::of(certificate);
         match wanted {
-            Some(rank) if self.0.cards.get(rank) == Some(&shown) => {
+            Some(rank) if self.0.card_of(rank) == Some(shown) => {
                 Ok(ServerCertVerified::assertion())
             }
             _ => Err(self.0.refuse(format!(
@@ -314,6 +360,11 @@ impl Pins {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_name_of_the_protocol_has_its_number() {
+        assert_eq!(PROTOCOL, format!("phalanx/{PROTOCOL_VERSION}").as_bytes());
+    }
 
     #[test]
     fn a_claim_is_read_as_it_was_written_and_nothing_else_is_one() {

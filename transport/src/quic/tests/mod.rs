@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::frame::{Envelope, Header};
 use crate::link::{Packet, PeerState, Transport};
 use crate::quic::framing::{Frame, Lane};
-use crate::quic::{Card, Identity, JobId, Quic, QuicSettings, QuicSocket};
+use crate::quic::{Card, Identity, JobId, Quic, QuicSettings, QuicSocket, Roll};
 
 /// Time after which a test counts as hanging.
 const HANG: Duration = Duration::from_secs(120);
@@ -20,8 +20,14 @@ pub(crate) fn job(ranks: usize, settings: &QuicSettings) -> Vec<Quic> {
     let job = JobId::random().unwrap();
     let sockets: Vec<_> = (0..ranks).map(|rank| bind(rank, job, settings)).collect();
     let cards: Vec<Card> = sockets.iter().map(QuicSocket::card).collect();
-    let join = |socket| Quic::join(socket, &cards).unwrap();
+    let join = |socket| enrol(socket, &cards);
     sockets.into_iter().map(join).collect()
+}
+
+/// The link of a rank that knows these cards from the beginning.
+fn enrol(socket: QuicSocket, cards: &[Card]) -> Quic {
+    let roll = Roll::new(cards.to_vec());
+    Quic::join(socket, cards.len(), Box::new(roll)).unwrap()
 }
 
 fn bind(rank: usize, job: JobId, settings: &QuicSettings) -> QuicSocket {
@@ -110,7 +116,10 @@ impl Quic {
         seat.driver.wire.passes += 1;
         let number = seat.driver.wire.passes;
         let peers: Vec<_> = (0..seat.driver.peers.len())
-            .filter(|&peer| seat.driver.is_in_touch(peer))
+            .filter(|&peer| {
+                let entry = &seat.driver.peers[peer];
+                !entry.gone && (entry.elected.is_some() || entry.wanted.is_some())
+            })
             .collect();
         for &peer in &peers {
             for lane in Lane::ALL {
@@ -148,12 +157,5 @@ impl Quic {
     pub(crate) fn crash(&self) {
         self.shared.sit().driver.wire.cut = true;
         self.shared.bell.ring_loudly();
-    }
-}
-
-impl super::driver::Driver {
-    fn is_in_touch(&self, peer: usize) -> bool {
-        let entry = &self.peers[peer];
-        !entry.gone && (entry.elected.is_some() || entry.wanted.is_some())
     }
 }

@@ -3,12 +3,12 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use super::{HANG, await_that, await_trouble, bind, job, numbered, ping_pong, receive};
+use super::{HANG, await_that, await_trouble, bind, enrol, job, numbered, ping_pong, receive};
 use crate::frame::Header;
 use crate::link::{LinkError, PeerState, Transport};
 use crate::quic::connection::Stage;
 use crate::quic::io::Io;
-use crate::quic::{Card, JobId, Quic, QuicSettings, QuicSocket};
+use crate::quic::{Card, JobId, QuicSettings, QuicSocket};
 
 fn patient() -> QuicSettings {
     QuicSettings {
@@ -64,13 +64,13 @@ fn a_peer_whose_socket_is_late_is_reached() {
     let identity = crate::quic::Identity::generate(1, id).unwrap();
     let address = vacant();
     let cards = [early.card(), identity.card(vec![address])];
-    let mut early = Quic::join(early, &cards).unwrap();
+    let mut early = enrol(early, &cards);
     assert!(early.send(1, &numbered(1), b"are you there").unwrap());
     // Long enough for the first packet to be lost, since it is sent by `send` itself.
     assert!(early.poll().unwrap().is_none());
 
     let late = QuicSocket::bind(identity, address, patient()).unwrap();
-    let mut late = Quic::join(late, &cards).unwrap();
+    let mut late = enrol(late, &cards);
     assert_eq!(*receive(&mut late).1.payload, *b"are you there");
     let (_, again) = {
         assert!(late.send(0, &numbered(2), b"now I am").unwrap());
@@ -88,7 +88,7 @@ fn a_peer_of_which_one_address_works_is_reached() {
         card.addresses.insert(0, vacant());
         card.addresses.insert(0, "[::1]:9".parse().unwrap());
     }
-    let [first, second] = sockets.map(|socket| Quic::join(socket, &cards).unwrap());
+    let [first, second] = sockets.map(|socket| enrol(socket, &cards));
     let mut links = [first, second];
     ping_pong(&mut links, 3);
 }
@@ -104,7 +104,7 @@ fn where_nobody_answers_is_said_with_the_address() {
     let identity = crate::quic::Identity::generate(1, id).unwrap();
     let address = vacant();
     let cards = [alone.card(), identity.card(vec![address])];
-    let mut alone = Quic::join(alone, &cards).unwrap();
+    let mut alone = enrol(alone, &cards);
     assert!(alone.send(1, &numbered(1), b"anybody?").unwrap());
     let trouble = await_trouble(&mut alone, 1);
     assert!(trouble.contains(&address.to_string()), "{trouble}");

@@ -1,8 +1,9 @@
 //! Who is not who he claims to be is turned away, and both sides say so in a line.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{await_refusal, await_trouble, bind, numbered, ping_pong};
+use super::{await_refusal, await_trouble, bind, enrol, numbered, ping_pong};
 use crate::link::{LinkError, PeerState, Transport};
 use crate::quic::{Card, Fingerprint, Identity, JobId, Quic, QuicSettings, QuicSocket};
 
@@ -23,10 +24,7 @@ fn pair(change: impl FnOnce(&mut [Vec<Card>; 2])) -> [Quic; 2] {
     change(&mut lists);
     let [first, second] = sockets;
     let [of_first, of_second] = lists;
-    [
-        Quic::join(first, &of_first).unwrap(),
-        Quic::join(second, &of_second).unwrap(),
-    ]
+    [enrol(first, &of_first), enrol(second, &of_second)]
 }
 
 fn foreign_fingerprint() -> Fingerprint {
@@ -54,7 +52,10 @@ fn a_certificate_that_is_on_no_card_is_turned_away() {
     assert!(dials.send(1, &numbered(1), b"secret").unwrap());
     let told = await_trouble(&mut dials, 1);
     assert_says(&told, &["rank 1", "127.0.0.1:", "certificate"]);
-    assert_says(&await_refusal(&mut answers), &["127.0.0.1:", "on no card"]);
+    assert_says(
+        &await_refusal(&mut answers),
+        &["127.0.0.1:", "not the one on that rank's card"],
+    );
 
     let refused = dials.send(1, &numbered(2), b"secret").unwrap_err();
     assert!(matches!(&refused, LinkError::Unreachable { peer: 1, trouble } if *trouble == told));
@@ -99,8 +100,11 @@ fn a_rank_that_pretends_to_be_another_is_turned_away() {
     let mut forged = vec![cards[0].clone(), pretends.card(), cards[1].clone()];
     forged[2].rank = 2;
 
-    let mut answers = Quic::join(answers, &cards).unwrap();
-    let mut pretends = Quic::join(pretends, &forged).unwrap();
+    let mut answers = enrol(answers, &cards);
+    // Whose certificate it is can be said only if its card is here.
+    let pins = Arc::clone(&answers.shared.sit().driver.pins);
+    pins.learn(&cards[2], 3).unwrap();
+    let mut pretends = enrol(pretends, &forged);
     assert!(pretends.send(0, &numbered(1), b"lies").unwrap());
     assert_says(
         &await_trouble(&mut pretends, 0),
@@ -130,42 +134,4 @@ fn a_stranger_is_turned_away() {
         assert_says(&await_trouble(&mut dials, 1), &["rank 1", "127.0.0.1:"]);
         assert_says(&await_refusal(&mut answers), &["stranger", "127.0.0.1:"]);
     }
-}
-
-#[test]
-fn cards_that_do_not_make_a_job_are_refused() {
-    let job = JobId::random().unwrap();
-    let settings = QuicSettings::default();
-    let cards: Vec<Card> = [0, 1]
-        .map(|rank| bind(rank, job, &settings).card())
-        .to_vec();
-    let refused = |cards: &[Card]| {
-        Quic::join(bind(0, job, &settings), cards)
-            .unwrap_err()
-            .to_string()
-    };
-    assert_says(&refused(&cards), &["has not that of rank 0"]);
-    assert_says(&refused(&[]), &["0 cards"]);
-    assert_says(
-        &refused(&[cards[1].clone(), cards[0].clone()]),
-        &["at place 0", "rank 1"],
-    );
-    assert_says(
-        &refused(&[
-            cards[0].clone(),
-            Card {
-                rank: 1,
-                ..cards[0].clone()
-            },
-        ]),
-        &["at place 1"],
-    );
-    let foreign = Card {
-        job: JobId::random().unwrap(),
-        ..cards[1].clone()
-    };
-    assert_says(
-        &refused(&[cards[0].clone(), foreign]),
-        &["at place 1", "in order"],
-    );
 }
