@@ -58,10 +58,7 @@ impl Floors {
         });
         let found: Vec<_> = found.collect();
         if !found.is_empty() {
-            lines.push(format!(
-                "floor of quic: 8B one way by {}",
-                found.join(", by ")
-            ));
+            lines.push(format!("floor of quic: 8B by {}", found.join(", by ")));
         }
         lines
     }
@@ -104,4 +101,97 @@ fn range(times: &[f64]) -> Option<[f64; 2]> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable_by(f64::total_cmp);
     Some([5, 95].map(|percent| percentile(&sorted, percent)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Sample;
+    use crate::selection::Selection;
+
+    fn floors() -> Floors {
+        Floors {
+            line: vec![50.0, 60.0],
+            udp: vec![8000.0, 9000.0, 8400.0],
+            tcp: vec![10_000.0; 3],
+            stream: vec![(1 << 20) as f64 / 2.0; 3],
+        }
+    }
+
+    #[test]
+    fn each_floor_has_its_line_and_its_records() {
+        let floors = floors();
+        assert_eq!(
+            floors.lines(),
+            [
+                "floor: a cache line one way; it moved between 50 and 60 ns",
+                "floor of quic: 8B by UDP 8.40 us (8.00 to 9.00), by TCP 10.0 us (10.0 to 10.0)",
+            ]
+        );
+        assert!(floors.lines().iter().all(|line| line.len() <= 80));
+        let lines = floors.records();
+        let lines: Vec<_> = lines
+            .iter()
+            .map(|record| serde_json::to_string(record).unwrap())
+            .collect();
+        assert_eq!(
+            lines,
+            [
+                r#"{"test":"latency","transport":"udp","mode":null,"bytes":8,"ranks":2,"p50_ns":8400.0,"p99_ns":9000.0,"min_ns":8000.0,"mb_per_s":null,"msgs_per_s":null,"floor_ns":null,"samples":3}"#,
+                r#"{"test":"latency","transport":"tcp","mode":null,"bytes":8,"ranks":2,"p50_ns":10000.0,"p99_ns":10000.0,"min_ns":10000.0,"mb_per_s":null,"msgs_per_s":null,"floor_ns":null,"samples":3}"#,
+                r#"{"test":"bandwidth","transport":"tcp","mode":null,"bytes":1048576,"ranks":2,"p50_ns":null,"p99_ns":null,"min_ns":null,"mb_per_s":2000.0,"msgs_per_s":1907.0,"floor_ns":null,"samples":3}"#,
+            ]
+        );
+        for (line, record) in lines.iter().zip(floors.records()) {
+            assert_eq!(serde_json::from_str::<Record>(line).unwrap(), record);
+        }
+    }
+
+    #[test]
+    fn what_was_not_probed_is_not_told() {
+        let line = Floors {
+            line: vec![50.0],
+            ..Floors::default()
+        };
+        assert_eq!((line.lines().len(), line.records().len()), (1, 0));
+        assert_eq!(Floors::default().lines(), [] as [String; 0]);
+    }
+
+    #[test]
+    fn the_stream_stands_beside_messages_of_its_size_or_the_largest() {
+        let beside = |sizes: &[usize], transport| {
+            let selection = Selection::new(vec![Test::Bandwidth], 2, sizes.to_vec(), true);
+            let task = &selection.transports(vec![transport]).tasks()[0];
+            let rows = task.rows().into_iter().map(|row| {
+                let sample = Sample {
+                    time: row.0 as f64 * 4.0,
+                    floor: None,
+                };
+                Row::new(task, row, &[sample])
+            });
+            floors().beside_quic(&rows.collect::<Vec<_>>())
+        };
+        let quic = |sizes| beside(sizes, Transport::Quic).unwrap();
+        let expected = "  TCP: 2.00 GB/s in one stream of 1MiB writes; quic at 1MiB: 12 % of it\n";
+        assert_eq!(quic(&[8, 1 << 20, 4 << 20]), expected);
+        assert!(quic(&[8, 4096]).contains("quic at 4KiB: 12 %"));
+        assert_eq!(beside(&[1 << 20], Transport::Shm), None);
+    }
+
+    #[test]
+    fn probes_are_put_to_their_kind() {
+        let mut floors = Floors::default();
+        floors.push(Taken::Line(Some(1.0)));
+        floors.push(Taken::Line(None));
+        floors.push(Taken::Network {
+            udp: None,
+            tcp: 3.0,
+        });
+        floors.extend(Floors {
+            udp: vec![2.0],
+            ..Floors::default()
+        });
+        let found = (floors.line, floors.udp, floors.tcp, floors.stream);
+        assert_eq!(found, (vec![1.0], vec![2.0], vec![3.0], vec![]));
+    }
 }

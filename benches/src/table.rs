@@ -24,11 +24,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
             grid(title, columns, rows)
         }
         Test::Bandwidth => {
-            let title = "bandwidth: GB/s one way, 64 messages at a time";
+            let title = "bandwidth: GB/s one way, up to 64 messages at a time";
             grid(title, BANDWIDTH, rows)
         }
         Test::Bibandwidth => {
-            let title = "bibandwidth: GB/s both ways together, 64 messages at a time";
+            let title = "bibandwidth: GB/s both ways together, up to 64 messages at a time";
             grid(title, BANDWIDTH, rows)
         }
         Test::Rate => grid("rate: million messages per second", RATE, rows),
@@ -213,13 +213,14 @@ fn idle_peers(rows: &[Row]) -> String {
 /// Floors further apart than this are of cores in other places, where all else costs another multiple of them.
 const MOST_APART: f64 = 1.3;
 
-/// Three significant digits: more would be noise. A dash for nothing.
+/// Three significant digits, and none beyond a thousandth: more would be noise. A dash for nothing.
 pub(crate) fn digits(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value >= 99.95 => format!("{value:.0}"),
         Some(value) if value >= 9.995 => format!("{value:.1}"),
         Some(value) if value >= 0.9995 => format!("{value:.2}"),
+        Some(value) if value < 0.0005 => "<0.001".to_owned(),
         Some(value) => format!("{value:.3}"),
     }
 }

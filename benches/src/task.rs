@@ -211,6 +211,16 @@ impl Task {
             .collect()
     }
 
+    /// How many messages of `bytes` are in flight at a time. What the network carries of a large one leaves no room for the next, and 64
+    /// of 4 MiB would take it a second.
+    pub(crate) fn window(&self, bytes: usize) -> u64 {
+        let most = match self.transport {
+            Transport::Quic => MOST_OF_NETWORK / bytes.max(1),
+            _ => usize::MAX,
+        };
+        most.clamp(1, WINDOW) as u64
+    }
+
     /// Beyond this a default size is for loans alone, whose time does not grow with it. Sizes that were asked for are all measured.
     fn largest(&self, mode: Mode) -> usize {
         let is_default = self.sizes == crate::selection::LATENCY_SIZES;
@@ -228,5 +238,36 @@ impl Task {
     #[must_use]
     pub fn to_argument(&self) -> String {
         serde_json::to_string(self).expect("numbers, names and a path of this process have a text")
+    }
+}
+
+/// As in the OSU benchmarks, so that figures compare.
+const WINDOW: usize = 64;
+
+/// Bytes of a window over the network: eight times what the link itself lets be under way.
+const MOST_OF_NETWORK: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selection::Selection;
+
+    #[test]
+    fn windows_hold_64_messages_or_16_mib_over_a_network() {
+        let selection = Selection::new(vec![Test::Bandwidth], 2, Vec::new(), true);
+        let [shm, quic] = [Transport::Shm, Transport::Quic].map(|transport| {
+            let task = selection.clone().transports(vec![transport]).tasks();
+            move |bytes| task[0].window(bytes)
+        });
+        assert_eq!([0, 8, 4 << 20, 1 << 30].map(shm), [64; 4]);
+        let sizes = [0, 8, 256 << 10, 1 << 20, 4 << 20, 1 << 30];
+        assert_eq!(sizes.map(quic), [64, 64, 64, 16, 4, 1]);
+    }
+
+    #[test]
+    fn over_a_network_there_is_one_mode() {
+        let selection = Selection::new(vec![Test::Latency], 2, vec![8, 1 << 20], true);
+        let task = selection.transports(vec![Transport::Quic]).tasks();
+        assert_eq!(task[0].rows(), [(8, Mode::Copy), (1 << 20, Mode::Copy)]);
     }
 }

@@ -136,6 +136,10 @@ impl Runner {
             .output(phalanx_launch::Output::Capture)
             .interrupts(Interrupts::take_over().context(NO_SIGNALS)?)
             .time_limit(task.budget + PATIENCE);
+        let job = match task.transport {
+            Transport::Quic => job.wireup(),
+            _ => job,
+        };
         thread::scope(|scope| {
             let follower = scope.spawn(|| display.follow(BufReader::new(reader)));
             let outcome = job.run();
