@@ -35,8 +35,9 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Measure this machine: latency, bandwidth and message rate, beside the floor
     ///
-    /// Without arguments everything is measured, in about a minute. The floor is what a cache line takes between the cores of the two
-    /// ranks, probed before and after every sample. Method: benches/README.md.
+    /// Without arguments everything is measured over shared memory and over QUIC, in about a minute. The floor is what a cache line takes
+    /// between the cores of the two ranks, or a datagram between their processes, probed before and after every sample. Method:
+    /// benches/README.md.
     Bench(BenchArguments),
     /// Describe this machine, its limits, how messages travel on it, and every setting with its origin
     ///
@@ -89,8 +90,8 @@ pub(crate) struct BenchArguments {
     #[arg(value_name = "TEST", value_parser = test())]
     tests: Vec<Test>,
 
-    /// Over what; several, separated by commas, take turns and are shown together
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "shm", value_parser = transport())]
+    /// Over what; several, separated by commas, share the time, take turns and are shown together
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = Transport::DEFAULT.map(Transport::name), value_parser = transport())]
     transport: Vec<Transport>,
 
     /// How many ranks the job has; two of them measure, the others sleep
