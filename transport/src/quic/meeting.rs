@@ -56,8 +56,10 @@ impl Driver {
     /// Whether `peer` and this rank have something to say to each other.
     pub(super) fn is_in_touch(&self, peer: usize) -> bool {
         let entry = &self.peers[peer];
-        !entry.gone
-            && (entry.elected.is_some() || entry.wanted.is_some() || self.is_connected(peer))
+        let mut conns = self.conns.iter().flatten();
+        let mut is_known =
+            || conns.any(|conn| conn.peer == Some(peer) && conn.stage == Stage::Known);
+        !entry.gone && (entry.elected.is_some() || entry.wanted.is_some() || is_known())
     }
 
     /// Dials the next address of a peer that was not reached yet, or gives up.
