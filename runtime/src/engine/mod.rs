@@ -22,6 +22,7 @@
 mod depart;
 mod landing;
 mod operation;
+mod outbox;
 mod peers;
 mod receive;
 mod select;
