@@ -192,10 +192,11 @@ impl Driver {
     fn take_news(&mut self, news: News, now: Instant) {
         match news {
             News::Card(card) => self.take_card(card, now),
-            News::State(rank, state) if rank < self.peers.len() && rank != self.rank => {
-                self.take_state(rank, state, now);
+            News::State(rank, state) => {
+                if rank < self.peers.len() && rank != self.rank && !self.is_reached(rank) {
+                    self.take_state(rank, state, now);
+                }
             }
-            News::State(..) => {}
             News::End(reason) => {
                 self.inquiry.ended = Some(reason.clone());
                 for rank in std::mem::take(&mut self.inquiry.pending) {
