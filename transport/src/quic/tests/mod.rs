@@ -5,6 +5,7 @@ mod learning;
 mod pitfalls;
 mod refusals;
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +33,12 @@ fn enrol(socket: QuicSocket, cards: &[Card]) -> Quic {
 }
 
 fn bind(rank: usize, job: JobId, settings: &QuicSettings) -> QuicSocket {
+    bind_at(rank, job, settings, "127.0.0.1:0".parse().unwrap())
+}
+
+fn bind_at(rank: usize, job: JobId, settings: &QuicSettings, address: SocketAddr) -> QuicSocket {
     let identity = Identity::generate(rank, job).unwrap();
-    QuicSocket::bind(identity, "127.0.0.1:0".parse().unwrap(), settings.clone()).unwrap()
+    QuicSocket::bind(identity, address, settings.clone()).unwrap()
 }
 
 /// A whole message that a test can tell from others.
@@ -103,11 +108,7 @@ pub(crate) struct Asked {
 }
 
 impl Quic {
-    pub(crate) fn rank(&self) -> usize {
-        self.rank
-    }
-
-    fn address(&self) -> std::net::SocketAddr {
+    fn address(&self) -> SocketAddr {
         self.shared.sit().driver.wire.io.local()
     }
 
