@@ -18,14 +18,17 @@ const ROW: Tag = Tag::new(1);
 const RESULT: Tag = Tag::new(2);
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     assert!(n <= ROWS, "a rank needs a row: run at most {ROWS} ranks");
     let rows = ROWS * (me + 1) / n - ROWS * me / n;
 
     let mut band = plate(rows, if me == 0 { HOT } else { 0.0 });
     for _ in 0..STEPS {
-        trade_rows(&world, &mut band)?;
+        trade_rows(world, &mut band)?;
         band = step(&band);
     }
 

@@ -12,7 +12,10 @@ use phalanx::prelude::*;
 const GREETING: Tag = Tag::new(1);
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
 
     if me != 0 {

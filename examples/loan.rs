@@ -13,7 +13,10 @@ const IMAGE: Tag = Tag::new(1);
 const PIXELS: usize = 1 << 20;
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     let (left, right) = ((me + n - 1) % n, (me + 1) % n);
 

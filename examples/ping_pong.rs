@@ -19,7 +19,10 @@ const WARM_UP: u32 = 20;
 const ROUNDS: u32 = 200;
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let me = world.rank();
     if world.size() < 2 {
         println!("nobody to play with: start it by `phalanx run -n 2`");

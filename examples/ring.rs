@@ -12,7 +12,10 @@ use phalanx::prelude::*;
 const TOKEN: Tag = Tag::new(1);
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     let (left, right) = ((me + n - 1) % n, (me + 1) % n);
 

@@ -37,7 +37,10 @@ enum Kind {
 const SURVEY: Tag = Tag::new(1);
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     let (left, right) = ((me + n - 1) % n, (me + 1) % n);
 

@@ -22,7 +22,10 @@ const TEXT: &str = concat!(
 );
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
 
     let mut counts = count(TEXT.lines().skip(me).step_by(n));

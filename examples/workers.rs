@@ -24,9 +24,12 @@ const LIMIT: u32 = TASKS * NUMBERS_PER_TASK;
 const PRIMES_BELOW_LIMIT: u64 = 9_592;
 
 fn main() -> phalanx::Result<()> {
-    let world = phalanx::init()?;
+    run(&phalanx::init()?)
+}
+
+pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     if world.rank() == 0 {
-        let primes = lead(&world)?;
+        let primes = lead(world)?;
         assert_eq!(primes, PRIMES_BELOW_LIMIT);
         println!("{primes} primes below {LIMIT}");
         return Ok(());

@@ -6,6 +6,7 @@
 mod configuration;
 mod departures;
 mod harness;
+mod hosts;
 mod huge;
 mod leftovers;
 mod named;

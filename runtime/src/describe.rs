@@ -2,10 +2,12 @@
 
 use std::ops::RangeInclusive;
 
-use phalanx_transport::{Capabilities, Inproc, Quic, Shm};
+use phalanx_transport::{Capabilities, Inproc, Quic, Shm, Transport};
 
+use crate::communicator::Communicator;
 use crate::config::{Config, SameHost};
 use crate::engine::select;
+use crate::error::Result;
 use crate::world::limits;
 
 pub use crate::engine::{Memory, Protocol};
@@ -163,6 +165,31 @@ pub fn bands(config: &Config, carrier: Carrier, synchronous: bool) -> Vec<Band> 
         }
     }
     bands
+}
+
+impl Communicator {
+    /// What carries messages between this rank and `rank`: `shm`, `quic` or `inproc`, and `self` for those to this rank itself. Does not
+    /// block, and says nothing of whether `rank` is there.
+    ///
+    /// # Errors
+    /// When there is no such rank.
+    ///
+    /// # Examples
+    /// ```
+    /// phalanx_runtime::testing::run(2, |world| {
+    ///     assert_eq!(world.link_to(1 - world.rank())?, "shm");
+    ///     assert_eq!(world.link_to(world.rank())?, "self");
+    ///     Ok(())
+    /// });
+    /// ```
+    pub fn link_to(&self, rank: usize) -> Result<&'static str> {
+        let peer = self.world_rank(rank)?;
+        if peer == self.progress().rank() {
+            return Ok("self");
+        }
+        let name = |link: &phalanx_transport::Link| link.capabilities(peer).name;
+        Ok(self.progress().enter(|core| name(&core.link)))
+    }
 }
 
 impl Band {
