@@ -362,3 +362,6 @@ const SELDOM: u32 = 32;
 /// What a vain look costs, in frames found. A stream through the segment lets the network wait eight times as long, since each of its
 /// frames is worth more than a look that finds nothing.
 const VAIN: u32 = 8;
+
+#[cfg(test)]
+mod tests;

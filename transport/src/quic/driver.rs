@@ -102,7 +102,8 @@ impl Driver {
         client.transport_config(Arc::clone(&transport));
         server
             .transport_config(transport)
-            .migration(false)
+            // The address of who dialled may change, as routers forget whom they served.
+            .migration(true)
             .max_incoming(2 * ranks);
         let mut for_strangers = server.clone();
         let mut narrow = settings.transport(io.granted());

@@ -49,6 +49,8 @@ pub(super) struct Seat {
     pub(super) driver: Driver,
     /// Until when the keeper and the sleeping thread rest, if nothing arrives.
     resting: [Option<Instant>; 2],
+    /// The keeper drives, or rests on the socket.
+    keeper_stands_in: bool,
     /// Who announced sleep waits for room; for that of parts of large messages, if none was left.
     wants_room: bool,
     lacks_chunks: bool,
@@ -79,6 +81,7 @@ impl Shared {
             seat: Mutex::new(Seat {
                 driver,
                 resting: [None; 2],
+                keeper_stands_in: false,
                 wants_room: false,
                 lacks_chunks: false,
             }),
@@ -149,7 +152,7 @@ impl Shared {
     /// Sends the keeper to the socket, if somebody may be waiting for what arrives there.
     pub(super) fn rest_apart(&self, seat: &Seat) {
         self.asleep.store(true, Ordering::Relaxed);
-        if self.signs.is_live() && seat.resting[Rester::Keeper as usize].is_none() {
+        if self.signs.is_live() && !seat.keeper_stands_in {
             self.poke.poke();
         }
     }
@@ -255,6 +258,7 @@ impl Shared {
 
     /// Drives until the program does so itself, or all is over.
     fn stand_in(&self, seen: u64) {
+        self.sit().keeper_stands_in = true;
         loop {
             {
                 let mut seat = self.sit();
@@ -265,11 +269,18 @@ impl Shared {
                 }
             }
             self.rest(Rester::Keeper, &self.poke, None);
-            let is_back = self.passes.load(Ordering::Relaxed) != seen || self.bell.is_watched();
-            if is_back && !self.asleep.load(Ordering::Relaxed) && !self.ends() {
+            let mut seat = self.sit();
+            if self.is_relieved(seen) && !self.ends() {
+                seat.keeper_stands_in = false;
                 return;
             }
         }
+    }
+
+    /// Whether somebody else sees to the network again.
+    fn is_relieved(&self, seen: u64) -> bool {
+        let is_back = self.passes.load(Ordering::Relaxed) != seen || self.bell.is_watched();
+        is_back && !self.asleep.load(Ordering::Relaxed)
     }
 }
 

@@ -2,8 +2,10 @@
 
 mod hostile;
 mod learning;
+mod paths;
 mod pitfalls;
 mod refusals;
+pub(crate) mod relay;
 
 use std::net::SocketAddr;
 use std::thread;
@@ -110,6 +112,16 @@ pub(crate) struct Asked {
 impl Quic {
     fn address(&self) -> SocketAddr {
         self.shared.sit().driver.wire.io.local()
+    }
+
+    /// How often the program has driven.
+    pub(crate) fn passes(&self) -> u64 {
+        self.shared.sit().driver.wire.passes
+    }
+
+    /// Connections there are, to whomever.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.sit().driver.endpoint.open_connections()
     }
 
     /// Asks every peer that this rank is connected to, or about to be, to answer behind all that it has sent.
