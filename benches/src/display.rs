@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::floors::Floors;
 use crate::machine;
-use crate::record::{Row, Sample};
+use crate::record::{Record, Row, Sample};
 use crate::report::Event;
-use crate::statistics::percentile;
 use crate::table::table;
 use crate::task::Task;
 
@@ -28,7 +28,7 @@ pub struct Display<W> {
     measured: Vec<Measured>,
     /// Which of them the current task adds to.
     place: usize,
-    floors: Vec<f64>,
+    floors: Floors,
 }
 
 /// Samples of a task, and of others that measured the same.
@@ -59,7 +59,7 @@ impl<W: Write> Display<W> {
             current: Duration::ZERO,
             measured: Vec::new(),
             place: 0,
-            floors: Vec::new(),
+            floors: Floors::default(),
         }
     }
 
@@ -129,9 +129,11 @@ impl<W: Write> Display<W> {
         for line in machine::describe() {
             writeln!(self.out, "{line}").context(NO_OUTPUT)?;
         }
-        if let Some(line) = floor_line(std::mem::take(&mut self.floors)) {
+        for line in self.floors.lines() {
             writeln!(self.out, "{line}").context(NO_OUTPUT)?;
         }
+        let floors = self.floors.records();
+        self.write_json(&floors)?;
         self.out.flush().context(NO_OUTPUT)
     }
 
@@ -141,8 +143,8 @@ impl<W: Write> Display<W> {
             .iter()
             .flat_map(|one| Row::all(&one.task, &one.samples))
             .collect();
-        self.write_json(&rows)?;
-        let text = table(&rows);
+        self.write_json(rows.iter().map(|row| &row.record))?;
+        let text = table(&rows) + &self.floors.beside_quic(&rows).unwrap_or_default();
         if text.is_empty() {
             return Ok(());
         }
@@ -151,12 +153,15 @@ impl<W: Write> Display<W> {
             .context(NO_OUTPUT)
     }
 
-    fn write_json(&mut self, rows: &[Row]) -> anyhow::Result<()> {
+    fn write_json<'a>(
+        &mut self,
+        records: impl IntoIterator<Item = &'a Record>,
+    ) -> anyhow::Result<()> {
         let Some(file) = &mut self.json else {
             return Ok(());
         };
-        rows.iter().try_for_each(|row| {
-            let line = serde_json::to_string(&row.record)? + "\n";
+        records.into_iter().try_for_each(|record| {
+            let line = serde_json::to_string(record)? + "\n";
             file.write_all(line.as_bytes())
                 .context("cannot write the file of --json")
         })
@@ -168,18 +173,6 @@ impl<W> Drop for Display<W> {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
-}
-
-/// Without the twentieth at either end: a probe during which a core was lost says nothing about the cores.
-fn floor_line(mut floors: Vec<f64>) -> Option<String> {
-    if floors.is_empty() {
-        return None;
-    }
-    floors.sort_unstable_by(f64::total_cmp);
-    let [low, high] = [5, 95].map(|percent| percentile(&floors, percent));
-    Some(format!(
-        "floor: a cache line one way; it moved between {low:.0} and {high:.0} ns"
-    ))
 }
 
 fn milliseconds(time: Duration) -> u64 {
@@ -210,7 +203,10 @@ mod tests {
             };
             let event = Event::Samples {
                 samples: vec![vec![sample]],
-                floors: vec![50.0, 60.0],
+                floors: Floors {
+                    line: vec![50.0, 60.0],
+                    ..Floors::default()
+                },
             };
             let report = format!(
                 "{}\n{}\n",

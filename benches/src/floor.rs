@@ -1,4 +1,4 @@
-//! The floor: how long a cache line takes between the cores of ranks 0 and 1, one way.
+//! The floor: how long a cache line takes between the cores of ranks 0 and 1, one way; over the network, how long a datagram.
 
 use std::hint::spin_loop;
 use std::sync::Arc;
@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::Instant;
 
-use phalanx::{Communicator, Result};
+use phalanx::Communicator;
+
+use crate::network::Network;
 
 /// What a rank probes the floor with.
 #[derive(Debug)]
@@ -20,6 +22,32 @@ pub(crate) enum Probe {
         /// Rounds of all probes up to now: equal at both sides.
         rounds: u64,
     },
+    /// Sockets between processes.
+    Network(Network),
+    /// This rank has nobody to probe with.
+    Nothing,
+}
+
+/// What one probe found, in nanoseconds one way.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Taken {
+    /// A cache line; None when there is nothing to be probed.
+    Line(Option<f64>),
+    /// The network.
+    Network {
+        /// None when a datagram was lost.
+        udp: Option<f64>,
+        tcp: f64,
+    },
+}
+
+impl Taken {
+    /// That to which the samples beside it are compared.
+    pub(crate) const fn floor(self) -> Option<f64> {
+        match self {
+            Self::Line(floor) | Self::Network { udp: floor, .. } => floor,
+        }
+    }
 }
 
 /// What two threads write for each other.
@@ -47,14 +75,29 @@ impl Probe {
         }
     }
 
-    /// Probes the floor together with `peer`, which does the same; nanoseconds one way. None when there is nothing to be probed.
-    pub(crate) fn take(&mut self, world: &Communicator, peer: usize) -> Result<Option<f64>> {
-        match self {
+    /// Probes the floor together with `peer`, which does the same.
+    pub(crate) fn take(&mut self, world: &Communicator, peer: usize) -> anyhow::Result<Taken> {
+        Ok(match self {
             Self::Library => {
                 let round_trip = world.cache_line_round_trip(peer, ROUNDS)?;
-                Ok(round_trip.map(|time| time.as_nanos() as f64 / 2.0))
+                Taken::Line(round_trip.map(|time| time.as_nanos() as f64 / 2.0))
             }
-            Self::Threads { lines, rounds } => Ok(lines.bounce(world.rank(), rounds)),
+            Self::Threads { lines, rounds } => Taken::Line(lines.bounce(world.rank(), rounds)),
+            Self::Network(network) => network.bounce(world.rank() == 0)?,
+            Self::Nothing => Taken::Line(None),
+        })
+    }
+
+    /// Whether [`stream`](Self::stream) finds something.
+    pub(crate) const fn has_stream(&self) -> bool {
+        matches!(self, Self::Network(_))
+    }
+
+    /// What a raw stream takes for each of its writes, in nanoseconds.
+    pub(crate) fn stream(&mut self, world: &Communicator) -> anyhow::Result<Option<f64>> {
+        match self {
+            Self::Network(network) => network.stream(world.rank() == 0).map(Some),
+            _ => Ok(None),
         }
     }
 }

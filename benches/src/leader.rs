@@ -8,10 +8,11 @@ use anyhow::ensure;
 use phalanx::Communicator;
 
 use crate::floor::Probe;
+use crate::floors::Floors;
 use crate::rank::Order;
 use crate::record::Sample;
 use crate::report::{Event, Report};
-use crate::task::Task;
+use crate::task::{Task, Test};
 use crate::workload::Workload;
 
 /// See the module.
@@ -21,7 +22,7 @@ pub(crate) struct Leader<'a> {
     task: &'a Task,
     probe: Probe,
     report: Report,
-    floors: Vec<f64>,
+    floors: Floors,
 }
 
 impl<'a> Leader<'a> {
@@ -36,7 +37,7 @@ impl<'a> Leader<'a> {
             task,
             probe,
             report,
-            floors: Vec::new(),
+            floors: Floors::default(),
         }
     }
 
@@ -78,6 +79,7 @@ impl<'a> Leader<'a> {
         iterations: &mut [u64],
         samples: &mut [Vec<Sample>],
     ) -> anyhow::Result<()> {
+        self.stream()?;
         let mut before = self.probe()?;
         for (row, workload) in workloads.iter_mut().enumerate() {
             self.warm_up(row, workload.as_mut(), iterations[row])?;
@@ -103,6 +105,12 @@ impl<'a> Leader<'a> {
 
     /// How many iterations last long enough for the clock and for what begins and ends a sample not to matter.
     fn calibrate(&self, row: usize, workload: &mut dyn Workload) -> anyhow::Result<u64> {
+        match self.sample(row, workload, 1)? {
+            time if time >= LONG => return Ok(1),
+            // Ten times as much as is needed, even if all of it was the first touch.
+            time if time >= 10 * SAMPLE => return Ok(FEWEST_ITERATIONS),
+            _ => {}
+        }
         let mut iterations = FEWEST_ITERATIONS;
         loop {
             // The shorter of two, because the first is cold and either may have lost its core for a while.
@@ -125,7 +133,9 @@ impl<'a> Leader<'a> {
         workload: &mut dyn Workload,
         iterations: u64,
     ) -> anyhow::Result<()> {
-        self.sample(row, workload, (iterations / 4).max(WARM))?;
+        if iterations > 1 {
+            self.sample(row, workload, (iterations / 4).max(WARM))?;
+        }
         Ok(())
     }
 
@@ -146,9 +156,19 @@ impl<'a> Leader<'a> {
             return Ok(None);
         }
         self.order(Order::Floor)?;
-        let floor = self.probe.take(self.world, 1)?;
-        self.floors.extend(floor);
+        let taken = self.probe.take(self.world, 1)?;
+        let floor = taken.floor();
+        self.floors.push(taken);
         Ok(floor)
+    }
+
+    /// What a stream of the network takes, beside the streams of the library.
+    fn stream(&mut self) -> anyhow::Result<()> {
+        if self.task.test == Test::Bandwidth && self.probe.has_stream() {
+            self.order(Order::Stream)?;
+            self.floors.stream.extend(self.probe.stream(self.world)?);
+        }
+        Ok(())
     }
 
     fn order(&self, order: Order) -> phalanx::Result<()> {
@@ -161,6 +181,10 @@ const SAMPLE: Duration = Duration::from_micros(100);
 
 /// The second message of several MiB still finds caches and translations that the first has only begun to fill.
 const WARM: u64 = 2;
+
+/// One iteration of this is a sample, and its cold beginning does not count: windows of large messages over a network.
+const LONG: Duration = Duration::from_millis(20);
+
 const FEWEST_ITERATIONS: u64 = 4;
 const MOST_ITERATIONS: u64 = 1 << 20;
 

@@ -8,14 +8,16 @@
 //! ```
 //! The launcher starts the jobs; this crate decides what they do and never starts a process. Where ranks are threads, a job is one
 //! process, which starts them. Rank 0 leads: it tells the others what
-//! comes, measures, and reports. Every sample stands between two probes of the floor (a raw cache line between the same two cores),
-//! and ratios are taken sample by sample, because cores of a virtual machine move.
+//! comes, measures, and reports. Every sample stands between two probes of the floor (a raw cache line between the same two cores, or
+//! a datagram between the same two processes), and ratios are taken sample by sample, because cores of a virtual machine move.
 #![forbid(unsafe_code)]
 
 mod display;
 mod floor;
+mod floors;
 mod leader;
 mod machine;
+mod network;
 mod rank;
 mod record;
 mod report;
@@ -27,8 +29,9 @@ mod threads;
 mod workload;
 
 pub use display::Display;
+pub use floors::Floors;
 pub use rank::rank;
-pub use record::{Record, Row, Sample};
+pub use record::{Floor, Over, Record, Row, Sample};
 pub use report::Event;
 pub use selection::Selection;
 pub use statistics::Summary;

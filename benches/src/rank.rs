@@ -7,6 +7,7 @@ use phalanx::{Communicator, Result};
 
 use crate::floor::Probe;
 use crate::leader::Leader;
+use crate::network::Network;
 use crate::report::Report;
 use crate::task::{Task, Test, Transport};
 use crate::threads;
@@ -21,8 +22,22 @@ pub fn rank(argument: &str) -> anyhow::Result<()> {
         .context("this rank is started by `phalanx bench`, not by hand")?;
     match task.transport {
         Transport::Shm => part(&task, &*phalanx::init()?, Probe::Library),
+        Transport::Quic => {
+            let world = phalanx::init()?;
+            let probe = network(&task, &world.with_timeout(PATIENCE))?;
+            part(&task, &world, probe)
+        }
         Transport::Inproc => threads::run(&task),
     }
+}
+
+/// What the floor of a job over the network is probed with.
+fn network(task: &Task, world: &Communicator) -> anyhow::Result<Probe> {
+    if !task.has_floor() || world.rank() >= task.active() {
+        return Ok(Probe::Nothing);
+    }
+    let peer = 1 - world.rank();
+    Ok(Probe::Network(Network::connect(world, peer)?))
 }
 
 /// The part of the rank that has joined as `world`.
@@ -62,6 +77,7 @@ pub(crate) fn part(task: &Task, world: &Communicator, mut probe: Probe) -> anyho
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Order {
     Floor,
+    Stream,
     Verify { row: usize },
     Sample { row: usize, iterations: u64 },
     Stop,
@@ -74,6 +90,7 @@ impl Order {
             Self::Floor => [1, 0, 0],
             Self::Verify { row } => [2, row as u64, 0],
             Self::Sample { row, iterations } => [3, row as u64, iterations],
+            Self::Stream => [4, 0, 0],
         };
         world.send(to, ORDER, &words[..])
     }
@@ -87,6 +104,7 @@ impl Order {
             1 => Self::Floor,
             2 => Self::Verify { row },
             3 => Self::Sample { row, iterations },
+            4 => Self::Stream,
             _ => Self::Stop,
         })
     }
@@ -101,6 +119,7 @@ fn follow(
         match Order::receive(world)? {
             Order::Stop => return Ok(()),
             Order::Floor => drop(probe.take(world, 0)?),
+            Order::Stream => drop(probe.stream(world)?),
             Order::Verify { row } => {
                 let is_right = workloads[row].verify(false)?;
                 ensure!(is_right, "a message of row {row} arrived damaged");

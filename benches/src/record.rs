@@ -1,5 +1,7 @@
 //! A measured row: the object of the JSON file, and what only the table shows.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::statistics::Summary;
@@ -12,7 +14,7 @@ pub struct Record {
     /// What was measured.
     pub test: Test,
     /// Over what.
-    pub transport: Transport,
+    pub transport: Over,
     /// Where the bytes were.
     pub mode: Option<Mode>,
     /// Bytes of a message.
@@ -29,10 +31,48 @@ pub struct Record {
     pub mb_per_s: Option<f64>,
     /// Messages per second.
     pub msgs_per_s: Option<f64>,
-    /// Median of the floor beside the samples, one way, in nanoseconds.
+    /// Median of the floor beside the samples, one way, in nanoseconds: a cache line, or over QUIC a datagram.
     pub floor_ns: Option<f64>,
     /// How many samples.
     pub samples: usize,
+}
+
+/// What a record tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+#[non_exhaustive]
+pub enum Over {
+    /// A transport of the library.
+    Transport(Transport),
+    /// What no transport can be faster than.
+    Floor(Floor),
+}
+
+/// What the network does without the library.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Floor {
+    /// Datagrams, without encryption or a promise that they arrive.
+    Udp,
+    /// A stream, without encryption.
+    Tcp,
+}
+
+impl fmt::Display for Over {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Transport(transport) => transport.name(),
+            Self::Floor(Floor::Udp) => "udp",
+            Self::Floor(Floor::Tcp) => "tcp",
+        })
+    }
+}
+
+impl From<Transport> for Over {
+    fn from(transport: Transport) -> Self {
+        Self::Transport(transport)
+    }
 }
 
 /// A record, and the median of its samples' ratios to the floor.
@@ -112,13 +152,34 @@ impl Row {
 }
 
 impl Record {
+    /// What the probes of a floor come to, each of which took `times` nanoseconds for `bytes`; None of none.
+    pub(crate) fn of_floor(
+        (test, floor): (Test, Floor),
+        bytes: usize,
+        times: &[f64],
+    ) -> Option<Self> {
+        let summary = Summary::of(times)?;
+        let record = Self {
+            bytes: Some(bytes),
+            ..Self::blank(test, Over::Floor(floor), 2, times.len())
+        };
+        Some(match test {
+            Test::Bandwidth => record.per_second(bytes, summary.median),
+            _ => record.times(&summary),
+        })
+    }
+
     fn empty(task: &Task, samples: usize) -> Self {
+        Self::blank(task.test, task.transport.into(), task.ranks, samples)
+    }
+
+    const fn blank(test: Test, transport: Over, ranks: usize, samples: usize) -> Self {
         Self {
-            test: task.test,
-            transport: task.transport,
+            test,
+            transport,
             mode: None,
             bytes: None,
-            ranks: task.ranks,
+            ranks,
             p50_ns: None,
             p99_ns: None,
             min_ns: None,

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
+use crate::floors::Floors;
 use crate::record::Sample;
 
 /// A line of the report.
@@ -24,8 +25,8 @@ pub enum Event {
     Samples {
         /// What was measured, row by row.
         samples: Vec<Vec<Sample>>,
-        /// Every probe of the floor, in nanoseconds one way.
-        floors: Vec<f64>,
+        /// Every probe of a floor.
+        floors: Floors,
     },
 }
 
@@ -36,7 +37,7 @@ impl Event {
         let sample = |&time: &f64| Sample { time, floor: None };
         Self::Samples {
             samples: vec![times.iter().map(sample).collect()],
-            floors: Vec::new(),
+            floors: Floors::default(),
         }
     }
 }

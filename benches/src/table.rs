@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use phalanx::config::show_size;
 
-use crate::record::Row;
+use crate::record::{Over, Row};
 use crate::task::{Mode, Test, Transport};
 
 /// The table of the rows of one test, with its title; lines end with a newline. What several transports take for the same stands
@@ -16,7 +16,6 @@ pub(crate) fn table(rows: &[Row]) -> String {
     match first.record.test {
         Test::Latency => {
             let title = "latency: one way in us, and as a multiple of the floor";
-            // Beside names of transports there is no room for all three columns of three modes.
             let columns = if transports(rows).len() > 1 {
                 LATENCIES
             } else {
@@ -25,11 +24,11 @@ pub(crate) fn table(rows: &[Row]) -> String {
             grid(title, columns, rows)
         }
         Test::Bandwidth => {
-            let title = "bandwidth: GB/s one way, 64 messages at a time";
+            let title = "bandwidth: GB/s one way, up to 64 messages at a time";
             grid(title, BANDWIDTH, rows)
         }
         Test::Bibandwidth => {
-            let title = "bibandwidth: GB/s both ways together, 64 messages at a time";
+            let title = "bibandwidth: GB/s both ways together, up to 64 messages at a time";
             grid(title, BANDWIDTH, rows)
         }
         Test::Rate => grid("rate: million messages per second", RATE, rows),
@@ -44,15 +43,15 @@ pub(crate) fn table(rows: &[Row]) -> String {
         Test::Startup => lines("startup: from start to end", rows, |row| {
             let ranks = row.record.ranks;
             match row.record.transport {
-                Transport::Shm => format!("phalanx run -n {ranks}"),
-                Transport::Inproc => format!("a process of {ranks} threads"),
+                Over::Transport(Transport::Inproc) => format!("a process of {ranks} threads"),
+                _ => format!("phalanx run -n {ranks}"),
             }
         }),
     }
 }
 
 /// Those of `rows`, in the order in which they were named.
-fn transports(rows: &[Row]) -> Vec<Transport> {
+fn transports(rows: &[Row]) -> Vec<Over> {
     let mut transports = Vec::new();
     for row in rows {
         if !transports.contains(&row.record.transport) {
@@ -62,43 +61,37 @@ fn transports(rows: &[Row]) -> Vec<Transport> {
     transports
 }
 
-/// A row for each size and, side by side, the cells of each mode; the floor at the end.
-struct Grid {
-    heads: &'static [&'static str],
-    cells: fn(&Row) -> Vec<String>,
-}
+/// A row for each size and transport and, side by side, the columns of each mode; the floor at the end.
+type Grid = fn(Mode) -> &'static [Column];
 
-const LATENCY: Grid = Grid {
-    heads: &["p50", "p99", "x"],
-    cells: |row| {
-        let us = |time: Option<f64>| digits(time.map(|time| time / 1e3));
-        vec![
-            us(row.record.p50_ns),
-            us(row.record.p99_ns),
-            digits(row.ratio),
-        ]
-    },
+/// A head, and the cell below it.
+type Column = (&'static str, fn(&Row) -> String);
+
+const P50: Column = ("p50", |row| {
+    digits(row.record.p50_ns.map(|time| time / 1e3))
+});
+const P99: Column = ("p99", |row| {
+    digits(row.record.p99_ns.map(|time| time / 1e3))
+});
+const RATIO: Column = ("x", |row| digits(row.ratio));
+const BYTES: Column = ("GB/s", |row| {
+    digits(row.record.mb_per_s.map(|rate| rate / 1e3))
+});
+const MESSAGES: Column = ("M/s", |row| {
+    digits(row.record.msgs_per_s.map(|rate| rate / 1e6))
+});
+
+const LATENCY: Grid = |_| &[P50, P99, RATIO];
+
+/// Beside names of transports there is no room for three columns of all modes.
+const LATENCIES: Grid = |mode| match mode {
+    Mode::Copy => &[P50, P99, RATIO],
+    _ => &[P50, RATIO],
 };
 
-const LATENCIES: Grid = Grid {
-    heads: &["p50", "x"],
-    cells: |row| {
-        vec![
-            digits(row.record.p50_ns.map(|time| time / 1e3)),
-            digits(row.ratio),
-        ]
-    },
-};
+const BANDWIDTH: Grid = |_| &[BYTES];
 
-const BANDWIDTH: Grid = Grid {
-    heads: &["GB/s"],
-    cells: |row| vec![digits(row.record.mb_per_s.map(|rate| rate / 1e3))],
-};
-
-const RATE: Grid = Grid {
-    heads: &["M/s"],
-    cells: |row| vec![digits(row.record.msgs_per_s.map(|rate| rate / 1e6))],
-};
+const RATE: Grid = |_| &[MESSAGES];
 
 fn grid(title: &str, grid: Grid, rows: &[Row]) -> String {
     let has = |mode: Mode| rows.iter().any(|row| row.record.mode == Some(mode));
@@ -110,55 +103,50 @@ fn grid(title: &str, grid: Grid, rows: &[Row]) -> String {
         _ => (String::new(), SIZE + NAME),
     };
     let mut text = format!("{title} ({over}{ranks} ranks)\n{:>width$}", "");
-    for mode in &modes {
-        let _ = write!(
-            text,
-            " {:>width$}",
-            mode.name(),
-            width = CELL * grid.heads.len()
-        );
+    for &mode in &modes {
+        let width = CELL * grid(mode).len();
+        let _ = write!(text, " {mode:>width$}");
     }
     let _ = write!(text, "{:>CELL$}\n{:>SIZE$}", "floor", "size");
     let _ = write!(text, "{:names$}", "", names = width - SIZE);
-    for _ in &modes {
+    for &mode in &modes {
         text.push(' ');
-        for head in grid.heads {
+        for (head, _) in grid(mode) {
             let _ = write!(text, "{head:>CELL$}");
         }
     }
     let _ = writeln!(text, "{:>CELL$}", "ns");
     let mut sizes: Vec<usize> = rows.iter().filter_map(|row| row.record.bytes).collect();
-    sizes.dedup();
     sizes.sort_unstable();
     sizes.dedup();
     for bytes in sizes {
+        let mut size = show_size(bytes as u64);
         for &transport in &transports {
             let is_here =
                 |row: &&Row| row.record.bytes == Some(bytes) && row.record.transport == transport;
             let rows: Vec<&Row> = rows.iter().filter(is_here).collect();
-            if transports.len() == 1 {
-                let _ = write!(text, "{:>SIZE$}", show_size(bytes as u64));
-            } else if transport == transports[0] {
-                let _ = write!(text, "{:>SIZE$} {transport:<7}", show_size(bytes as u64));
-            } else {
-                let _ = write!(text, "{:>SIZE$} {transport:<7}", "");
+            if rows.is_empty() {
+                continue;
             }
-            cells(&mut text, &grid, &modes, &rows);
+            let _ = write!(text, "{size:>SIZE$}");
+            if transports.len() > 1 {
+                let _ = write!(text, " {transport:<7}");
+            }
+            // Below it only other transports follow.
+            size.clear();
+            cells(&mut text, grid, &modes, &rows);
         }
     }
     text
 }
 
 /// The rest of a line: the cells of each mode that `rows` have, and the floor.
-fn cells(text: &mut String, grid: &Grid, modes: &[Mode], rows: &[&Row]) {
+fn cells(text: &mut String, grid: Grid, modes: &[Mode], rows: &[&Row]) {
     for &mode in modes {
         let row = rows.iter().find(|row| row.record.mode == Some(mode));
-        let cells = row.map_or_else(
-            || vec![String::new(); grid.heads.len()],
-            |row| (grid.cells)(row),
-        );
         text.push(' ');
-        for cell in cells {
+        for (_, cell) in grid(mode) {
+            let cell = row.map_or_else(String::new, |row| cell(row));
             let _ = write!(text, "{cell:>CELL$}");
         }
     }
@@ -225,19 +213,20 @@ fn idle_peers(rows: &[Row]) -> String {
 /// Floors further apart than this are of cores in other places, where all else costs another multiple of them.
 const MOST_APART: f64 = 1.3;
 
-/// Three significant digits: more would be noise. A dash for nothing.
-fn digits(value: Option<f64>) -> String {
+/// Three significant digits, and none beyond a thousandth: more would be noise. A dash for nothing.
+pub(crate) fn digits(value: Option<f64>) -> String {
     match value {
         None => "-".to_owned(),
         Some(value) if value >= 99.95 => format!("{value:.0}"),
         Some(value) if value >= 9.995 => format!("{value:.1}"),
         Some(value) if value >= 0.9995 => format!("{value:.2}"),
+        Some(value) if value < 0.0005 => "<0.001".to_owned(),
         Some(value) => format!("{value:.3}"),
     }
 }
 
 /// With the unit in which it has one to three digits before the point.
-fn time(nanoseconds: Option<f64>) -> String {
+pub(crate) fn time(nanoseconds: Option<f64>) -> String {
     let (value, unit) = match nanoseconds {
         Some(time) if time >= 1e6 => (Some(time / 1e6), "ms"),
         Some(time) if time >= 1e3 => (Some(time / 1e3), "us"),

@@ -101,19 +101,25 @@ impl fmt::Display for Mode {
 pub enum Transport {
     /// Shared memory between processes.
     Shm,
+    /// QUIC between processes, as if each were on a host of its own.
+    Quic,
     /// Queues between threads of one process.
     Inproc,
 }
 
 impl Transport {
     /// All transports that can be measured.
-    pub const ALL: [Self; 2] = [Self::Shm, Self::Inproc];
+    pub const ALL: [Self; 3] = [Self::Shm, Self::Quic, Self::Inproc];
+
+    /// Those that are measured unless others are named: what joins the ranks of a job of processes.
+    pub const DEFAULT: [Self; 2] = [Self::Shm, Self::Quic];
 
     /// The name on the command line and in JSON.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Shm => "shm",
+            Self::Quic => "quic",
             Self::Inproc => "inproc",
         }
     }
@@ -161,7 +167,7 @@ impl Task {
     #[must_use]
     pub const fn processes(&self) -> usize {
         match self.transport {
-            Transport::Shm => self.ranks,
+            Transport::Shm | Transport::Quic => self.ranks,
             Transport::Inproc => 1,
         }
     }
@@ -191,6 +197,8 @@ impl Task {
     #[must_use]
     pub fn rows(&self) -> Vec<(usize, Mode)> {
         let modes: &[Mode] = match self.test {
+            // Between hosts nothing is shared or lent: all modes would be the same.
+            _ if self.transport == Transport::Quic => &[Mode::Copy],
             Test::Latency | Test::Bandwidth | Test::Bibandwidth => &Mode::ALL,
             _ => &[Mode::Copy],
         };
@@ -201,6 +209,16 @@ impl Task {
             .flat_map(of_size)
             .filter(is_measured)
             .collect()
+    }
+
+    /// How many messages of `bytes` are in flight at a time. What the network carries of a large one leaves no room for the next, and 64
+    /// of 4 MiB would take it a second.
+    pub(crate) fn window(&self, bytes: usize) -> u64 {
+        let most = match self.transport {
+            Transport::Quic => MOST_OF_NETWORK / bytes.max(1),
+            _ => usize::MAX,
+        };
+        most.clamp(1, WINDOW) as u64
     }
 
     /// Beyond this a default size is for loans alone, whose time does not grow with it. Sizes that were asked for are all measured.
@@ -220,5 +238,36 @@ impl Task {
     #[must_use]
     pub fn to_argument(&self) -> String {
         serde_json::to_string(self).expect("numbers, names and a path of this process have a text")
+    }
+}
+
+/// As in the OSU benchmarks, so that figures compare.
+const WINDOW: usize = 64;
+
+/// Bytes of a window over the network: eight times what the link itself lets be under way.
+const MOST_OF_NETWORK: usize = 16 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::selection::Selection;
+
+    #[test]
+    fn windows_hold_64_messages_or_16_mib_over_a_network() {
+        let selection = Selection::new(vec![Test::Bandwidth], 2, Vec::new(), true);
+        let [shm, quic] = [Transport::Shm, Transport::Quic].map(|transport| {
+            let task = selection.clone().transports(vec![transport]).tasks();
+            move |bytes| task[0].window(bytes)
+        });
+        assert_eq!([0, 8, 4 << 20, 1 << 30].map(shm), [64; 4]);
+        let sizes = [0, 8, 256 << 10, 1 << 20, 4 << 20, 1 << 30];
+        assert_eq!(sizes.map(quic), [64, 64, 64, 16, 4, 1]);
+    }
+
+    #[test]
+    fn over_a_network_there_is_one_mode() {
+        let selection = Selection::new(vec![Test::Latency], 2, vec![8, 1 << 20], true);
+        let task = selection.transports(vec![Transport::Quic]).tasks();
+        assert_eq!(task[0].rows(), [(8, Mode::Copy), (1 << 20, Mode::Copy)]);
     }
 }

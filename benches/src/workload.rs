@@ -70,18 +70,37 @@ pub(crate) fn of(
         to: (me + 1) % active,
         from: (me + active - 1) % active,
     };
+    let window = task.window(bytes);
     Ok(match mode {
-        Mode::Copy => with(task, Copied::new(route.clone(), bytes), route),
-        Mode::Shared => with(task, Shared::new(route.clone(), bytes)?, route),
-        Mode::Loan => with(task, Lent::new(route.clone(), bytes), route),
+        Mode::Copy => with(task, Copied::new(route.clone(), bytes), route, window),
+        Mode::Shared => with(
+            task,
+            Shared::new(route.clone(), bytes, window)?,
+            route,
+            window,
+        ),
+        Mode::Loan => with(task, Lent::new(route.clone(), bytes), route, window),
     })
 }
 
-fn with<C: Carrier + 'static>(task: &Task, carrier: C, route: Route) -> Box<dyn Workload> {
+fn with<C: Carrier + 'static>(
+    task: &Task,
+    carrier: C,
+    route: Route,
+    window: u64,
+) -> Box<dyn Workload> {
     match task.test {
-        Test::Bandwidth => Box::new(Stream { carrier, route }),
-        Test::Bibandwidth => Box::new(Exchange { carrier }),
-        Test::Rate => Box::new(Rate { carrier, route }),
+        Test::Bandwidth => Box::new(Stream {
+            carrier,
+            route,
+            window,
+        }),
+        Test::Bibandwidth => Box::new(Exchange { carrier, window }),
+        Test::Rate => Box::new(Rate {
+            carrier,
+            route,
+            window,
+        }),
         _ => Box::new(Ring {
             carrier,
             hops: task.active() as u64,
@@ -123,25 +142,26 @@ impl<C: Carrier> Workload for Ring<C> {
 struct Stream<C> {
     carrier: C,
     route: Route,
+    window: u64,
 }
 
 impl<C: Carrier> Workload for Stream<C> {
     fn lead(&mut self, iterations: u64) -> Result<()> {
         (0..iterations).try_for_each(|_| {
-            self.carrier.send_many(WINDOW)?;
+            self.carrier.send_many(self.window)?;
             self.route.await_acknowledgement()
         })
     }
 
     fn follow(&mut self, iterations: u64) -> Result<()> {
         (0..iterations).try_for_each(|_| {
-            (0..WINDOW).try_for_each(|_| self.carrier.receive())?;
+            (0..self.window).try_for_each(|_| self.carrier.receive())?;
             self.route.acknowledge()
         })
     }
 
     fn messages(&self) -> u64 {
-        WINDOW
+        self.window
     }
 
     fn verify(&mut self, leads: bool) -> Result<bool> {
@@ -152,11 +172,12 @@ impl<C: Carrier> Workload for Stream<C> {
 /// Windows in both directions. Each side has all of the other's when it begins the next, so nothing need be acknowledged.
 struct Exchange<C> {
     carrier: C,
+    window: u64,
 }
 
 impl<C: Carrier> Workload for Exchange<C> {
     fn lead(&mut self, iterations: u64) -> Result<()> {
-        (0..iterations).try_for_each(|_| self.carrier.exchange_many(WINDOW))
+        (0..iterations).try_for_each(|_| self.carrier.exchange_many(self.window))
     }
 
     fn follow(&mut self, iterations: u64) -> Result<()> {
@@ -164,7 +185,7 @@ impl<C: Carrier> Workload for Exchange<C> {
     }
 
     fn messages(&self) -> u64 {
-        2 * WINDOW
+        2 * self.window
     }
 
     fn verify(&mut self, leads: bool) -> Result<bool> {
@@ -176,21 +197,22 @@ impl<C: Carrier> Workload for Exchange<C> {
 struct Rate<C> {
     carrier: C,
     route: Route,
+    window: u64,
 }
 
 impl<C: Carrier> Workload for Rate<C> {
     fn lead(&mut self, iterations: u64) -> Result<()> {
-        (0..iterations * WINDOW).try_for_each(|_| self.carrier.send())?;
+        (0..iterations * self.window).try_for_each(|_| self.carrier.send())?;
         self.route.await_acknowledgement()
     }
 
     fn follow(&mut self, iterations: u64) -> Result<()> {
-        (0..iterations * WINDOW).try_for_each(|_| self.carrier.receive())?;
+        (0..iterations * self.window).try_for_each(|_| self.carrier.receive())?;
         self.route.acknowledge()
     }
 
     fn messages(&self) -> u64 {
-        WINDOW
+        self.window
     }
 
     fn verify(&mut self, leads: bool) -> Result<bool> {
@@ -237,9 +259,6 @@ fn fill(bytes: &mut [u8]) {
         *byte = value;
     }
 }
-
-/// As in the OSU benchmarks, so that figures compare.
-const WINDOW: u64 = 64;
 
 const PAYLOAD: i32 = 1;
 const ACKNOWLEDGE: i32 = 2;

@@ -124,6 +124,7 @@ impl Runner {
         let (reader, writer) = io::pipe().context("cannot make a pipe for the report")?;
         task.report = PathBuf::from(format!("/proc/{}/fd/{}", process::id(), writer.as_raw_fd()));
         let program = Program::new(&self.program).arguments(as_rank(task));
+        let program = program.variable(TRANSPORT, task.transport.name());
         let plan = Plan::new(task.processes(), program)?;
         let plan = match (task.cores, task.transport) {
             (Cores::One, _) => plan.bound_to(&self.processors[..1]),
@@ -135,6 +136,10 @@ impl Runner {
             .output(phalanx_launch::Output::Capture)
             .interrupts(Interrupts::take_over().context(NO_SIGNALS)?)
             .time_limit(task.budget + PATIENCE);
+        let job = match task.transport {
+            Transport::Quic => job.wireup(),
+            _ => job,
+        };
         thread::scope(|scope| {
             let follower = scope.spawn(|| display.follow(BufReader::new(reader)));
             let outcome = job.run();
@@ -179,7 +184,10 @@ impl Runner {
                 .args(["run", "-n", &task.processes().to_string(), "--"])
                 .arg(&self.program);
         }
-        command.args(as_rank(task)).stdin(Stdio::null());
+        command
+            .args(as_rank(task))
+            .env(TRANSPORT, task.transport.name())
+            .stdin(Stdio::null());
         let begin = Instant::now();
         let Output { status, stderr, .. } = command
             .output()
@@ -220,6 +228,9 @@ fn fail(error: &anyhow::Error, code: ExitCode) -> ExitCode {
 
 /// What a job may take beyond its measuring time, on a machine that does other things.
 const PATIENCE: Duration = Duration::from_secs(300);
+
+/// The variable of the setting `transport.same_host`: what is measured does not depend on how it is set here.
+const TRANSPORT: &str = "PHALANX_TRANSPORT";
 
 const FEWEST_RUNS: usize = 5;
 

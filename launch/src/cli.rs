@@ -13,6 +13,8 @@ use phalanx_bench::{Selection, Test, Transport};
 use phalanx_launch::{Plan, Program};
 use phalanx_wireup::environment;
 
+use crate::info::PlanArguments;
+
 /// Message passing for Rust: starts ranks and looks after them.
 #[derive(Debug, Parser)]
 #[command(name = "phalanx", version, arg_required_else_help = true)]
@@ -33,12 +35,13 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Measure this machine: latency, bandwidth and message rate, beside the floor
     ///
-    /// Without arguments everything is measured, in about a minute. The floor is what a cache line takes between the cores of the two
-    /// ranks, probed before and after every sample. Method: benches/README.md.
+    /// Without arguments everything is measured over shared memory and over QUIC, in about a minute. The floor is what a cache line takes
+    /// between the cores of the two ranks, or a datagram between their processes, probed before and after every sample. Method:
+    /// benches/README.md.
     Bench(BenchArguments),
     /// Describe this machine, its limits, how messages travel on it, and every setting with its origin
     ///
-    /// The exit code is 2 if the configuration has mistakes, which are listed.
+    /// The exit code is 2 if the configuration has mistakes, which are listed, or keeps the job of --plan from being started.
     Info(InfoArguments),
 }
 
@@ -52,6 +55,9 @@ pub(crate) struct InfoArguments {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+
+    #[command(flatten)]
+    pub(crate) plan: PlanArguments,
 }
 
 /// `phalanx run`.
@@ -84,8 +90,8 @@ pub(crate) struct BenchArguments {
     #[arg(value_name = "TEST", value_parser = test())]
     tests: Vec<Test>,
 
-    /// Over what; several, separated by commas, take turns and are shown together
-    #[arg(long, value_name = "NAME", value_delimiter = ',', default_value = "shm", value_parser = transport())]
+    /// Over what; several, separated by commas, share the time, take turns and are shown together
+    #[arg(long, value_name = "NAME", value_delimiter = ',', default_values = Transport::DEFAULT.map(Transport::name), value_parser = transport())]
     transport: Vec<Transport>,
 
     /// How many ranks the job has; two of them measure, the others sleep

@@ -1,8 +1,9 @@
-//! `phalanx info`: the machine, its limits, what messages do on it, and every setting with its origin.
+//! `phalanx info`: the machine, its limits, what messages do on it, and every setting with its origin; or the plan of a job.
 //!
 //! It works above all when something is wrong: a configuration with mistakes is reported, and the defaults are shown.
 
 mod machine;
+mod plan;
 mod report;
 mod text;
 
@@ -10,9 +11,12 @@ use std::io::{self, Write};
 
 use phalanx::config::Config;
 use phalanx_launch::ExitCode;
+use serde::Serialize;
 
 use crate::cli::InfoArguments;
 use report::Report;
+
+pub(crate) use plan::PlanArguments;
 
 /// Prints the report. The exit code says whether the configuration is right.
 pub(crate) fn info(arguments: &InfoArguments) -> ExitCode {
@@ -31,11 +35,31 @@ pub(crate) fn info(arguments: &InfoArguments) -> ExitCode {
     for problem in &problems {
         eprintln!("phalanx: {problem}");
     }
-    let report = Report::new(&config, problems);
+    if !arguments.plan.is_wanted() {
+        let report = Report::new(&config, problems);
+        return print(arguments, &report, text::render, code);
+    }
+    match arguments.plan.plan(&config) {
+        Ok(plan) if plan.is_refused() => print(arguments, &plan, plan::render, ExitCode::Usage),
+        Ok(plan) => print(arguments, &plan, plan::render, code),
+        Err(error) => {
+            eprintln!("phalanx: {error:#}");
+            ExitCode::Usage
+        }
+    }
+}
+
+/// Prints what was found out, as `text` or as JSON. The exit code is `code`, if it can be printed.
+fn print<T: Serialize>(
+    arguments: &InfoArguments,
+    found: &T,
+    text: impl FnOnce(&T) -> String,
+    code: ExitCode,
+) -> ExitCode {
     let text = if arguments.json {
-        serde_json::to_string_pretty(&report).map(|text| text + "\n")
+        serde_json::to_string_pretty(found).map(|text| text + "\n")
     } else {
-        Ok(text::render(&report))
+        Ok(text(found))
     };
     match text
         .map_err(io::Error::from)

@@ -5,7 +5,7 @@
 use std::fs;
 use std::process::{Command, Output};
 
-use phalanx_bench::{Mode, Record, Test, Transport};
+use phalanx_bench::{Floor, Mode, Over, Record, Test, Transport};
 
 #[path = "bench/terminal.rs"]
 mod terminal;
@@ -21,128 +21,153 @@ fn bench(arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
-#[test]
-fn a_quick_run_prints_a_table_and_writes_an_object_for_each_row() {
+/// What a quick run prints, and the objects that it writes. It has to end well and say nothing else.
+fn quick(arguments: &[&str]) -> (String, Vec<Record>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("figures.json");
-    let (code, stdout, stderr) = bench(&[
-        "latency",
-        "rate",
-        "--sizes",
-        "8,64K",
-        "--quick",
-        "--json",
-        path.to_str().unwrap(),
-    ]);
+    let file = ["--quick", "--json", path.to_str().unwrap()];
+    let (code, stdout, stderr) = bench(&[arguments, &file].concat());
     assert_eq!((code, stderr.as_str()), (0, ""));
-    for begin in [
+    let text = fs::read_to_string(path).unwrap();
+    let records = text.lines().map(|line| serde_json::from_str(line).unwrap());
+    (stdout, records.collect())
+}
+
+/// Requires a line for each of `begins`.
+fn has_lines(stdout: &str, begins: &[&str]) {
+    for begin in begins {
+        let found = stdout.lines().any(|line| line.starts_with(begin));
+        assert!(found, "{begin:?} in {stdout}");
+    }
+}
+
+fn of(records: &[Record], test: Test, over: impl Into<Over>) -> Vec<&Record> {
+    let over = over.into();
+    let is_wanted = |record: &&Record| record.test == test && record.transport == over;
+    records.iter().filter(is_wanted).collect()
+}
+
+/// Sizes and modes, in the order of the file.
+fn measured(records: &[&Record]) -> Vec<(usize, Mode)> {
+    let measured = records
+        .iter()
+        .map(|record| (record.bytes.unwrap(), record.mode.unwrap()));
+    measured.collect()
+}
+
+#[test]
+fn a_quick_run_shows_shared_memory_and_quic_beside_their_floors() {
+    let (stdout, records) = quick(&["latency", "rate", "--sizes", "8,64K"]);
+    let begins = [
         "latency: ",
-        "     8B ",
-        "  64KiB ",
+        "     8B shm ",
+        "        quic ",
+        "  64KiB shm ",
         "rate: ",
         "machine: ",
         "kernel: ",
-        "floor: ",
-    ] {
+        "floor: a cache line one way",
+        "floor of quic: 8B by UDP ",
+    ];
+    has_lines(&stdout, &begins);
+
+    let latency = |over: Transport| of(&records, Test::Latency, over);
+    let [shm, quic] = [Transport::Shm, Transport::Quic].map(latency);
+    let all_modes = |bytes: usize| Mode::ALL.map(|mode| (bytes, mode));
+    assert_eq!(measured(&shm), [8, 65536].map(all_modes).concat());
+    assert_eq!(measured(&quic), [8, 65536].map(|bytes| (bytes, Mode::Copy)));
+    for record in [shm, quic].concat() {
+        let [min, p50, p99] = [record.min_ns, record.p50_ns, record.p99_ns].map(Option::unwrap);
+        assert!(min <= p50 && p50 <= p99, "{record:?}");
+        // One at least in each of the two turns.
+        let floor = record.floor_ns.unwrap();
+        assert!(record.samples >= 2 && floor > 0.0, "{record:?}");
+    }
+    for over in Transport::DEFAULT {
+        let rates = of(&records, Test::Rate, over);
+        assert_eq!(rates.len(), 2, "{over}");
+        let is_rate = |one: &&Record| one.msgs_per_s.unwrap() > 0.0 && one.p50_ns.is_none();
+        assert!(rates.iter().all(is_rate), "{rates:?}");
+    }
+    for floor in [Floor::Udp, Floor::Tcp] {
+        let found = of(&records, Test::Latency, Over::Floor(floor));
+        let [record] = found[..] else {
+            panic!("{found:?}");
+        };
+        assert_eq!((record.bytes, record.mode), (Some(8), None));
+        // Before, between and after the samples, in each of the turns.
         assert!(
-            stdout.lines().any(|line| line.starts_with(begin)),
-            "{begin} in {stdout}"
+            record.samples >= 10 && record.p50_ns.unwrap() > 0.0,
+            "{record:?}"
         );
     }
-    check(&fs::read_to_string(path).unwrap());
+    assert_eq!(records.len(), 6 + 2 + 2 * 2 + 2);
 }
 
-/// The file of `latency rate --sizes 8,64K`.
-fn check(text: &str) {
-    let records: Vec<Record> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let latency: Vec<_> = records
-        .iter()
-        .filter(|record| record.test == Test::Latency)
-        .collect();
-    let measured: Vec<_> = latency
-        .iter()
-        .map(|record| (record.bytes.unwrap(), record.mode.unwrap()))
-        .collect();
-    let expected: Vec<_> = [8, 65536]
-        .into_iter()
-        .flat_map(|bytes| Mode::ALL.map(|mode| (bytes, mode)))
-        .collect();
-    assert_eq!(measured, expected);
-    for record in latency {
-        assert!(
-            record.samples > 0 && record.floor_ns.unwrap() > 0.0,
-            "{record:?}"
-        );
-        assert!(
-            record.min_ns.unwrap() <= record.p50_ns.unwrap(),
-            "{record:?}"
-        );
-        assert!(
-            record.p50_ns.unwrap() <= record.p99_ns.unwrap(),
-            "{record:?}"
-        );
-    }
-    assert_eq!(records.len(), expected.len() + 2);
-    let rate = records.last().unwrap();
-    assert!(
-        rate.msgs_per_s.unwrap() > 0.0 && rate.p50_ns.is_none(),
-        "{rate:?}"
-    );
+#[test]
+fn the_bandwidth_of_quic_stands_beside_that_of_tcp() {
+    let arguments = ["bandwidth", "--transport", "quic", "--sizes", "8,1M"];
+    let (stdout, records) = quick(&arguments);
+    has_lines(&stdout, &["  TCP: ", "floor of quic: 8B by UDP "]);
+    assert!(!stdout.contains("cache line"), "{stdout}");
+    assert!(stdout.contains("quic at 1MiB: "), "{stdout}");
+    let tcp = of(&records, Test::Bandwidth, Over::Floor(Floor::Tcp));
+    let [record] = tcp[..] else {
+        panic!("{tcp:?}");
+    };
+    assert!(record.mb_per_s.unwrap() > 0.0, "{record:?}");
+    assert_eq!((record.bytes, record.p50_ns), (Some(1 << 20), None));
 }
 
 #[test]
 fn transports_are_measured_in_turns_and_shown_together() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("figures.json");
-    let (code, stdout, stderr) = bench(&[
+    let arguments = [
         "latency",
         "oversubscribed",
         "startup",
         "--transport",
-        "inproc,shm",
+        "inproc,shm,quic",
         "--sizes",
         "8,64K",
-        "--quick",
-        "--json",
-        path.to_str().unwrap(),
-    ]);
-    assert_eq!((code, stderr.as_str()), (0, ""));
-    for begin in [
+    ];
+    let (stdout, records) = quick(&arguments);
+    let begins = [
         "     8B inproc ",
         "        shm ",
+        "        quic ",
         "  64KiB inproc ",
         "  two on one core, one way, inproc ",
         "  a ring of 8, each hop, shm ",
+        "  a ring of 8, each hop, quic ",
         "  a process of 8 threads, inproc ",
         "  phalanx run -n 8, shm ",
-    ] {
-        let found = stdout.lines().any(|line| line.starts_with(begin));
-        assert!(found, "{begin} in {stdout}");
-    }
-    let text = fs::read_to_string(path).unwrap();
-    let records: Vec<Record> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
+        "  phalanx run -n 8, quic ",
+    ];
+    has_lines(&stdout, &begins);
     for transport in Transport::ALL {
-        let of_it = records.iter().filter(|one| one.transport == transport);
-        let latency: Vec<_> = of_it
-            .clone()
-            .filter(|one| one.test == Test::Latency)
-            .collect();
-        assert_eq!(latency.len(), 2 * Mode::ALL.len(), "{transport}");
-        // One at least in each of the four rounds.
-        assert!(
-            latency
-                .iter()
-                .all(|one| one.samples >= 4 && one.floor_ns.unwrap() > 0.0),
-            "{latency:?}"
-        );
-        assert_eq!(of_it.count(), latency.len() + 3, "{transport}");
+        let latency = of(&records, Test::Latency, transport);
+        let modes = if transport == Transport::Quic { 1 } else { 3 };
+        assert_eq!(latency.len(), 2 * modes, "{transport}");
+        // One at least in each of the three turns.
+        let is_whole = |one: &&Record| one.samples >= 3 && one.floor_ns.unwrap() > 0.0;
+        assert!(latency.iter().all(is_whole), "{latency:?}");
+        let other = [Test::Oversubscribed, Test::Startup].map(|test| of(&records, test, transport));
+        assert_eq!(other.map(|rows| rows.len()), [2, 1], "{transport}");
     }
+}
+
+/// What is measured is what was asked for, whatever is set here for programs.
+#[test]
+fn a_setting_of_the_environment_does_not_change_what_is_measured() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phalanx"));
+    let arguments = ["bench", "rate", "startup", "--quick"];
+    let output = command
+        .args(arguments)
+        .env("PHALANX_TRANSPORT", "inproc")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), said.as_str()), (Some(0), ""));
 }
 
 #[test]
@@ -173,6 +198,8 @@ fn what_cannot_be_measured_is_refused_with_what_can() {
         (&["latncy"][..], "'latency'"),
         (&["--transport", "shmm"], "'shm'"),
         (&["--transport", "shm,inprok"], "'inproc'"),
+        (&["--transport", "quick"], "'quic'"),
+        (&["--transport", "udp"], "shm, quic, inproc"),
         (&["--sizes", "8,lots"], "`lots` is not a size"),
         (&["-n", "1"], "2 ranks or more"),
     ] {

@@ -16,6 +16,8 @@ mod leftovers;
 mod member;
 #[path = "cli/places.rs"]
 mod places;
+#[path = "cli/plan.rs"]
+mod plan;
 #[path = "cli/streams.rs"]
 mod streams;
 #[path = "cli/wireup.rs"]

@@ -95,7 +95,8 @@ pub struct Loan<T: Lendable + ?Sized> {
 }
 
 impl<T: Pod> Loan<[T]> {
-    /// Hands the slice to rank `to`, which reads it where it is; returns at once unless the peer holds so many that there is no room.
+    /// Hands the slice to rank `to`, which reads it where it is if it shares memory with this one; over a network it follows in parts when it
+    /// is received. Returns at once unless so many are under way that there is no room.
     ///
     /// # Errors
     /// As [`Communicator::send`].

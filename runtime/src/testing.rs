@@ -1,16 +1,19 @@
 //! A whole job inside one process: every rank is a thread. For tests, and for trying things out.
 
+use std::net::Ipv4Addr;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread;
 
 use parking_lot::Mutex;
 use phalanx_shm::{Segment, Shape};
-use phalanx_transport::{Inproc, Link};
+use phalanx_transport::quic::{Identity, JobId, QuicSocket, Roll};
+use phalanx_transport::{Inproc, Link, Quic};
 
-use crate::config::{Config, SameHost};
-use crate::error::Result;
+use crate::config::{Config, NetworkSettings, SameHost};
+use crate::error::{JoinError, Result};
 use crate::joining::Joined;
+use crate::network;
 use crate::world::World;
 
 pub use phalanx_transport::{Controls, InprocSettings};
@@ -53,7 +56,18 @@ pub fn run<R: Send>(ranks: usize, rank: impl Fn(&World) -> Result<R> + Sync) -> 
 pub struct Job {
     ranks: usize,
     config: Arc<Config>,
-    inproc: Option<InprocSettings>,
+    carrier: Carrier,
+}
+
+/// What joins the ranks of a job.
+#[derive(Clone, Copy, Debug)]
+enum Carrier {
+    /// A segment on the heap, by the code that processes use.
+    Segment,
+    /// Queues.
+    Inproc(InprocSettings),
+    /// QUIC over loopback, as if each rank were on a host of its own.
+    Quic,
 }
 
 impl Job {
@@ -62,22 +76,24 @@ impl Job {
         Self {
             ranks,
             config: Arc::new(Config::default()),
-            inproc: None,
+            carrier: Carrier::Segment,
         }
     }
 
-    /// With these settings; `transport.same_host = "inproc"` replaces the shared segment by queues.
+    /// With these settings; `transport.same_host` replaces the shared segment by queues (`inproc`) or by QUIC over loopback (`quic`).
     pub fn config(mut self, config: Config) -> Self {
-        if config.transport().same_host == SameHost::Inproc {
-            self.inproc.get_or_insert_default();
-        }
+        self.carrier = match (config.transport().same_host, self.carrier) {
+            (SameHost::Quic, _) => Carrier::Quic,
+            (SameHost::Inproc, Carrier::Segment) => Carrier::Inproc(InprocSettings::default()),
+            (_, carrier) => carrier,
+        };
         self.config = Arc::new(config);
         self
     }
 
     /// Through queues instead of a shared segment: queues that can be short, slow and out of step.
     pub fn inproc(mut self, settings: InprocSettings) -> Self {
-        self.inproc = Some(settings);
+        self.carrier = Carrier::Inproc(settings);
         self
     }
 
@@ -86,21 +102,18 @@ impl Job {
     /// # Panics
     /// As [`run`].
     pub fn run<R: Send>(&self, rank: impl Fn(&World) -> Result<R> + Sync) -> Vec<R> {
-        let Some(settings) = &self.inproc else {
-            let share = ADDRESS_SPACE / self.ranks.max(1) as u64;
-            let arena = self.config.memory().arena;
-            let shape = Shape {
-                ranks: self.ranks,
-                arena_bytes: arena.unwrap_or_else(|| share.clamp(LEAST_ARENA, MOST_ARENA)),
-            };
-            let segment = Segment::within_process(&shape).unwrap_or_else(|error| panic!("{error}"));
-            let segment = Arc::new(segment);
-            let join =
-                |index| World::over_segment(Arc::clone(&segment), index, Arc::clone(&self.config));
-            return run_threads(self.ranks, join, rank);
-        };
-        let links = Inproc::job(self.ranks, *settings);
-        self.run_over(links, rank)
+        match self.carrier {
+            Carrier::Segment => self.run_over_segment(rank),
+            Carrier::Inproc(settings) => {
+                let links = Inproc::job(self.ranks, settings).into_iter();
+                self.run_over(links.map(Link::Inproc).collect(), rank)
+            }
+            Carrier::Quic => {
+                let links = loopback(self.ranks, self.config.network());
+                let links = links.unwrap_or_else(|error| panic!("{error}"));
+                self.run_over(links.into_iter().map(Link::Quic).collect(), rank)
+            }
+        }
     }
 
     /// Runs `rank` on every thread, through queues whose [`Controls`] it is given: to kill a peer, or to fill up the way to it.
@@ -111,16 +124,35 @@ impl Job {
         &self,
         rank: impl Fn(&World, &Controls) -> Result<R> + Sync,
     ) -> Vec<R> {
-        let links = Inproc::job(self.ranks, self.inproc.unwrap_or_default());
+        let settings = match self.carrier {
+            Carrier::Inproc(settings) => settings,
+            _ => InprocSettings::default(),
+        };
+        let links = Inproc::job(self.ranks, settings);
         let Some(controls) = links.first().map(Inproc::controls) else {
             return Vec::new();
         };
+        let links = links.into_iter().map(Link::Inproc).collect();
         self.run_over(links, |world| rank(world, &controls))
+    }
+
+    fn run_over_segment<R: Send>(&self, rank: impl Fn(&World) -> Result<R> + Sync) -> Vec<R> {
+        let share = ADDRESS_SPACE / self.ranks.max(1) as u64;
+        let arena = self.config.memory().arena;
+        let shape = Shape {
+            ranks: self.ranks,
+            arena_bytes: arena.unwrap_or_else(|| share.clamp(LEAST_ARENA, MOST_ARENA)),
+        };
+        let segment = Segment::within_process(&shape).unwrap_or_else(|error| panic!("{error}"));
+        let segment = Arc::new(segment);
+        let join =
+            |index| World::over_segment(Arc::clone(&segment), index, Arc::clone(&self.config));
+        run_threads(self.ranks, join, rank)
     }
 
     fn run_over<R: Send>(
         &self,
-        links: Vec<Inproc>,
+        links: Vec<Link>,
         rank: impl Fn(&World) -> Result<R> + Sync,
     ) -> Vec<R> {
         let links: Vec<_> = links
@@ -130,7 +162,7 @@ impl Job {
         let join = |index: usize| {
             let link = links[index].lock().take().expect("each rank joins once");
             let joined = Joined {
-                link: Link::Inproc(link),
+                link,
                 neighbours: self.ranks,
                 cores: None,
             };
@@ -142,6 +174,19 @@ impl Job {
         };
         run_threads(self.ranks, join, rank)
     }
+}
+
+/// Links between ranks of this process over QUIC. Each has the cards of all.
+fn loopback(ranks: usize, settings: &NetworkSettings) -> Result<Vec<Quic>, JoinError> {
+    let job = JobId::random()?;
+    let bind = |rank| {
+        let identity = Identity::generate(rank, job)?;
+        Ok(network::bind(&identity, Some(Ipv4Addr::LOCALHOST.into()), settings)?.0)
+    };
+    let sockets: Vec<_> = (0..ranks).map(bind).collect::<Result<_, JoinError>>()?;
+    let cards: Vec<_> = sockets.iter().map(QuicSocket::card).collect();
+    let join = |socket| Quic::join(socket, ranks, Box::new(Roll::new(cards.clone())));
+    Ok(sockets.into_iter().map(join).collect::<Result<_, _>>()?)
 }
 
 /// Arenas on the heap count against what the kernel is willing to promise, although they are hardly used.

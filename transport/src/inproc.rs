@@ -58,6 +58,10 @@ impl Default for InprocSettings {
 }
 
 impl Inproc {
+    /// What every link of this kind can do. No memory is exposed: its bytes go by reference or by copy, as between hosts.
+    pub const CAPABILITIES: Capabilities =
+        Capabilities::new("inproc", Inline::CAPACITY, true, false);
+
     /// The links of a job of `ranks` ranks, in the order of ranks.
     ///
     /// ```
@@ -118,7 +122,7 @@ impl Inproc {
 
 impl Transport for Inproc {
     fn capabilities(&self, _: usize) -> Capabilities {
-        Capabilities::new("inproc", Inline::CAPACITY, true, false)
+        Self::CAPABILITIES
     }
 
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {

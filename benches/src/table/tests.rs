@@ -15,15 +15,13 @@ fn rows(test: Test, sizes: &[usize]) -> Vec<Row> {
     rows_of(&tasks(test, sizes))
 }
 
-/// The same over both transports, each once.
-fn rows_of_both(test: Test, sizes: &[usize]) -> Vec<Row> {
-    let shm = tasks(test, sizes);
-    let inproc = shm.iter().map(|task| Task {
-        transport: Transport::Inproc,
-        ..task.clone()
-    });
-    let both: Vec<_> = shm.iter().cloned().chain(inproc).collect();
-    rows_of(&both)
+/// The same over all transports, each once.
+fn rows_of_all(test: Test, sizes: &[usize]) -> Vec<Row> {
+    let of = |transport| {
+        let selection = Selection::new(vec![test], 2, sizes.to_vec(), true);
+        selection.transports(vec![transport]).tasks()
+    };
+    rows_of(&Transport::ALL.into_iter().flat_map(of).collect::<Vec<_>>())
 }
 
 /// Every row of every task, with a time that grows with its number, over a floor of 50 ns.
@@ -57,7 +55,7 @@ fn no_line_is_wider_than_a_terminal() {
     for test in Test::ALL {
         for rows in [
             rows(test, &[0, 16 << 20]),
-            rows_of_both(test, &[0, 16 << 20]),
+            rows_of_all(test, &[0, 16 << 20]),
         ] {
             for line in table(&rows).lines() {
                 assert!(line.len() <= 80, "{} columns: {line}", line.len());
@@ -70,23 +68,27 @@ fn no_line_is_wider_than_a_terminal() {
 fn transports_stand_one_below_the_other() {
     let expected = "\
 latency: one way in us, and as a multiple of the floor (2 ranks)
-                          copy         shared           loan  floor
-   size             p50      x     p50      x     p50      x     ns
-     8B shm       0.074   1.48   0.274   5.48    1.01   20.3   50.0
-        inproc     3.75   75.0    13.9    277    51.3   1026   50.0
+                                 copy         shared           loan  floor
+   size             p50    p99      x     p50      x     p50      x     ns
+     8B shm       0.074  0.074   1.48   0.274   5.48    1.01   20.3   50.0
+        quic       3.75   3.75   75.0                                 50.0
+        inproc     13.9   13.9    277    51.3   1026     190   3797   50.0
 ";
-    assert_eq!(table(&rows_of_both(Test::Latency, &[8])), expected);
-    let text = table(&rows_of_both(Test::IdlePeers, &[]));
+    assert_eq!(table(&rows_of_all(Test::Latency, &[8])), expected);
+    let text = table(&rows_of_all(Test::IdlePeers, &[]));
     let lines: Vec<_> = text.lines().skip(2).collect();
     assert_eq!(
         lines,
         [
             "  no idle peers, shm                  74.0 ns    74.0 ns    74.0 ns",
             "  255 idle peers, shm                  274 ns     274 ns     274 ns",
-            "  no idle peers, inproc               1.01 us    1.01 us    1.01 us",
-            "  255 idle peers, inproc              3.75 us    3.75 us    3.75 us",
+            "  no idle peers, quic                 1.01 us    1.01 us    1.01 us",
+            "  30 idle peers, quic                 3.75 us    3.75 us    3.75 us",
+            "  no idle peers, inproc               13.9 us    13.9 us    13.9 us",
+            "  255 idle peers, inproc              51.3 us    51.3 us    51.3 us",
             "  shm: 1.48 x and 5.48 x the floor: the idle ones cost 270 %",
-            "  inproc: 20.3 x and 75.0 x the floor: the idle ones cost 270 %",
+            "  quic: 20.3 x and 75.0 x the floor: the idle ones cost 270 %",
+            "  inproc: 277 x and 1026 x the floor: the idle ones cost 270 %",
         ]
     );
 }
@@ -96,7 +98,7 @@ fn a_mode_without_that_size_leaves_its_cells_empty() {
     let mut rows = rows(Test::Bandwidth, &[8, 1 << 20]);
     rows.remove(3);
     let expected = "\
-bandwidth: GB/s one way, 64 messages at a time (shm, 2 ranks)
+bandwidth: GB/s one way, up to 64 messages at a time (shm, 2 ranks)
            copy  shared    loan  floor
    size    GB/s    GB/s    GB/s     ns
      8B   0.108   0.029   0.008   50.0
@@ -153,13 +155,13 @@ startup: from start to end
 #[test]
 fn digits_are_three() {
     let text = [
-        0.0934, 0.9996, 1.6849, 9.996, 16.849, 99.96, 168.49, 16849.0,
+        0.0004, 0.0934, 0.9996, 1.6849, 9.996, 16.849, 99.96, 168.49, 16849.0,
     ];
     let text = text.map(|value| digits(Some(value)));
     assert_eq!(
         text,
         [
-            "0.093", "1.00", "1.68", "10.0", "16.8", "100", "168", "16849"
+            "<0.001", "0.093", "1.00", "1.68", "10.0", "16.8", "100", "168", "16849"
         ]
     );
     assert_eq!(digits(None), "-");

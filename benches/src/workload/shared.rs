@@ -18,13 +18,13 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(route: Route, bytes: usize) -> Result<Self> {
+    pub(super) fn new(route: Route, bytes: usize, window: u64) -> Result<Self> {
         let vector = || {
             let mut vector = route.world.shared_vec::<u8>(bytes)?;
             vector.resize(bytes, 1)?;
             Ok(vector)
         };
-        let in_flight = (IN_FLIGHT / bytes.max(1)).clamp(2, super::WINDOW as usize);
+        let in_flight = (IN_FLIGHT / bytes.max(1)).clamp(2, window.max(2) as usize);
         let mut free = (0..in_flight)
             .map(|_| vector())
             .collect::<Result<Vec<_>>>()?;

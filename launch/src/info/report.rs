@@ -1,7 +1,7 @@
 //! What `phalanx info` has to say, before it becomes text or JSON.
 
 use phalanx::config::Config;
-use phalanx::describe::{Band, Protocol, bands};
+use phalanx::describe::{Band, Carrier, Distance, Protocol, bands};
 use phalanx_shm::{EXTENT_BYTES, PAIR_BYTES, idle_bytes};
 use serde::Serialize;
 
@@ -89,15 +89,15 @@ impl Report {
 
 impl Protocols {
     fn new(config: &Config) -> Self {
-        let rows = |synchronous| bands(config, synchronous).iter().map(Row::new).collect();
+        let carrier = Carrier::between(config, Distance::SameHost);
         let protocol = config.protocol();
         Self {
-            transport: "shm",
+            transport: carrier.name(),
             chunk_bytes: protocol.chunk_size,
             window_bytes: protocol.chunk_window,
             unexpected_bytes: protocol.unexpected_limit,
-            send: rows(false),
-            synchronous_send: rows(true),
+            send: rows(config, carrier, false),
+            synchronous_send: rows(config, carrier, true),
         }
     }
 }
@@ -128,7 +128,13 @@ impl Memory {
     }
 }
 
-fn name(protocol: Protocol) -> &'static str {
+/// The bands of sizes, as [`bands`] has them.
+pub(super) fn rows(config: &Config, carrier: Carrier, synchronous: bool) -> Vec<Row> {
+    let bands = bands(config, carrier, synchronous);
+    bands.iter().map(Row::new).collect()
+}
+
+pub(super) fn name(protocol: Protocol) -> &'static str {
     match protocol {
         Protocol::Inline => "inline",
         Protocol::Eager => "eager",

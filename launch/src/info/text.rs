@@ -133,23 +133,42 @@ fn protocols(text: &mut String, protocols: &Protocols) {
     table(text, "send", &protocols.send);
     line(text, format_args!(""));
     table(text, "synchronous send", &protocols.synchronous_send);
-    let (chunk, window) = (size(protocols.chunk_bytes), size(protocols.window_bytes));
     let unexpected = size(protocols.unexpected_bytes);
+    line(text, format_args!("\n{}", ways(protocols)));
     line(
         text,
         format_args!(
-            "
-  inline    in the slot of the ring, beside the header
-  eager     copied into a block of the sender, and read there
-  handover  the block itself changes hands, uncopied
-  pulled    copied once, by the receiver
-  chunked   copied in chunks of {chunk}, at most {window} of them under way
-  A sender of which a receiver holds {unexpected} in eager messages sends as synchronously."
+            "  A sender of which a receiver holds {unexpected} in eager messages sends as synchronously."
         ),
     );
 }
 
-fn table(text: &mut String, title: &str, rows: &[Row]) {
+/// What the words of the tables mean over this transport.
+fn ways(protocols: &Protocols) -> String {
+    match protocols.transport {
+        "quic" => "  inline    at once, or with other small messages in one packet
+  eager     as inline, and in as many packets as it needs
+  chunked   announced, then in a stream of its own, which small messages overtake"
+            .to_owned(),
+        "inproc" => "  inline    by value
+  eager     copied
+  handover  the buffer itself changes hands, uncopied
+  chunked   announced, then copied in parts"
+            .to_owned(),
+        _ => {
+            let (chunk, window) = (size(protocols.chunk_bytes), size(protocols.window_bytes));
+            format!(
+                "  inline    in the slot of the ring, beside the header
+  eager     copied into a block of the sender, and read there
+  handover  the block itself changes hands, uncopied
+  pulled    copied once, by the receiver
+  chunked   copied in chunks of {chunk}, at most {window} of them under way"
+            )
+        }
+    }
+}
+
+pub(super) fn table(text: &mut String, title: &str, rows: &[Row]) {
     let columns = ["slice", "shared vector", "loan, archive"];
     line(
         text,
@@ -228,7 +247,7 @@ fn settings(text: &mut String, settings: &[Setting]) {
     }
 }
 
-fn section(text: &mut String, title: &str) {
+pub(super) fn section(text: &mut String, title: &str) {
     line(text, format_args!("\n{title}"));
 }
 
@@ -236,13 +255,13 @@ fn row(text: &mut String, name: &str, value: String) {
     line(text, format_args!("  {name:<29}{value}"));
 }
 
-fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
+pub(super) fn line(text: &mut String, content: std::fmt::Arguments<'_>) {
     // Writing to a string cannot fail.
     let _ = writeln!(text, "{content}");
 }
 
 /// Exact where a unit divides it, rounded to a tenth of one where it is large.
-fn size(bytes: u64) -> String {
+pub(super) fn size(bytes: u64) -> String {
     let exact = show_size(bytes);
     if exact.len() <= "1023KiB".len() {
         return exact;

@@ -120,7 +120,8 @@ fn tables_stay_and_nothing_else() {
         .collect();
     // Lines of a table are indented.
     let expected = [
-        "rate", "", "", "", "", "startup", "", "", "", "machine", "kernel", "floor", "",
+        "rate", "", "", "", "", "", "startup", "", "", "", "", "machine", "kernel", "floor",
+        "floor", "",
     ];
     assert_eq!(begins, expected, "{lines:#?}");
 }

@@ -22,6 +22,7 @@
 mod depart;
 mod landing;
 mod operation;
+mod outbox;
 mod peers;
 mod receive;
 mod select;
@@ -40,8 +41,8 @@ use crate::matching::{Posted, Unexpected};
 
 pub(crate) use depart::Departures;
 pub(crate) use landing::{Glance, IntoBuffer, Landing};
+use operation::Operations;
 pub(crate) use operation::{Lend, OpId, Outcome, OwnedBytes, Sink, Source};
-use operation::{Operations, Slot};
 use peers::Peers;
 use receive::Kept;
 pub(crate) use receive::{Arrival, Arrived, Completed, Expected, Wanted};
@@ -275,10 +276,6 @@ impl Engine {
 
     fn finish(&mut self, id: OpId, result: Result<Outcome>) {
         self.operations.finish(id, result);
-    }
-
-    fn slot(&mut self, id: OpId) -> Option<&mut Slot> {
-        self.operations.get_mut(id)
     }
 
     fn name_of(&self, layout: u32) -> String {

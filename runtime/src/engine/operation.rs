@@ -176,6 +176,8 @@ pub(super) struct Slot {
 pub(super) struct Operations {
     slots: Slab<Slot>,
     generation: u32,
+    /// How many run to their end with nobody waiting for them.
+    detached: usize,
     /// Wakers of finished operations, to be called by who leaves the engine.
     pub(super) woken: Vec<Waker>,
 }
@@ -244,7 +246,23 @@ impl Operations {
 
     pub(super) fn remove(&mut self, id: OpId) -> Option<State> {
         self.get(id)?;
-        Some(self.slots.remove(id.index as usize).state)
+        let slot = self.slots.remove(id.index as usize);
+        self.detached -= usize::from(slot.detached);
+        Some(slot.state)
+    }
+
+    /// Lets an operation that has not finished run to its end with nobody waiting for it.
+    pub(super) fn detach(&mut self, id: OpId) {
+        if let Some(slot) = self.get_mut(id)
+            && !std::mem::replace(&mut slot.detached, true)
+        {
+            self.detached += 1;
+        }
+    }
+
+    /// How many operations run to their end with nobody waiting for them.
+    pub(super) fn detached(&self) -> usize {
+        self.detached
     }
 
     pub(super) fn is_finished(&self, id: OpId) -> bool {
@@ -274,7 +292,7 @@ impl Operations {
     pub(super) fn finish(&mut self, id: OpId, result: Result<Outcome>) {
         let Some(slot) = self.get_mut(id) else { return };
         if slot.detached {
-            self.slots.remove(id.index as usize);
+            self.remove(id);
             return;
         }
         slot.state = State::Finished(result);

@@ -115,9 +115,7 @@ impl Arrived {
             Self::Request { len, .. } => *len,
         }
     }
-}
 
-impl Arrived {
     /// What has come of it: all of it, or a beginning.
     fn bytes(&self) -> Option<&Payload> {
         match self {

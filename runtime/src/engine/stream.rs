@@ -260,10 +260,10 @@ impl Engine {
 
     /// Throws away what has arrived of a message nobody wants any more; the rest follows it.
     pub(super) fn discard(&mut self, id: OpId) {
+        self.operations.detach(id);
         let Some(slot) = self.operations.get_mut(id) else {
             return;
         };
-        slot.detached = true;
         let State::Receiving(receiving) = &mut slot.state else {
             return;
         };

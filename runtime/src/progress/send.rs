@@ -69,7 +69,8 @@ impl Progress {
         self.complete(core, id, lend, limit).map(|_| ())
     }
 
-    /// Hands a buffer of the link over.
+    /// Hands a buffer of the link over. Over a link that cannot take it as it is, its bytes follow when the receiver wants them; the caller,
+    /// who has no more to do with it, need not wait for that.
     pub(crate) fn send_buffer(&self, send: &Send, buffer: Buffer, limit: Limit<'_>) -> Result<()> {
         let mut core = self.lock();
         let Core { link, engine, .. } = &mut *core;
@@ -80,6 +81,11 @@ impl Progress {
         let id = core
             .submit(send, len, Source::Buffer(buffer))
             .map_err(|(_, error)| error)?;
+        if core.engine.may_let_go(&core.link, send) {
+            core.engine.detach(id);
+            self.leave(core);
+            return Ok(());
+        }
         self.complete(core, id, Lend::nothing(), limit).map(|_| ())
     }
 

@@ -70,14 +70,17 @@ pub(crate) fn settings(flags: &[(&str, &str)]) -> Config {
 }
 
 /// Everything as small as it can be, so that rings, credits and chunks run out all the time.
+pub(crate) const TINY: &[(&str, &str)] = &[
+    ("protocol.eager_limit", "64"),
+    ("protocol.chunk_size", "4KiB"),
+    ("protocol.chunk_window", "64KiB"),
+    ("protocol.unexpected_limit", "64KiB"),
+    ("protocol.pull_limit", "48"),
+];
+
+/// The settings of [`TINY`].
 pub(crate) fn tiny() -> Config {
-    settings(&[
-        ("protocol.eager_limit", "64"),
-        ("protocol.chunk_size", "4KiB"),
-        ("protocol.chunk_window", "64KiB"),
-        ("protocol.unexpected_limit", "64KiB"),
-        ("protocol.pull_limit", "48"),
-    ])
+    settings(TINY)
 }
 
 /// Sleeps at once, and so long that a wake-up which is lost is a hang.

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use phalanx_runtime::config::Config;
 use phalanx_runtime::testing::Job;
 
-use crate::harness::{tiny, watched};
+use crate::harness::{TINY, settings, tiny, watched};
 use plan::{Program, program};
 
 fn run_program(program: &Program, config: Config) {
@@ -46,5 +46,20 @@ proptest! {
     #[test]
     fn random_programs_run_as_the_oracle_says_when_everything_runs_out(program in program()) {
         run_program(&program, tiny());
+    }
+}
+
+proptest! {
+    // Each makes keys, certificates and connections.
+    #![proptest_config(ProptestConfig { cases: 40, ..cases() })]
+
+    #[test]
+    fn random_programs_run_as_the_oracle_says_over_quic(program in program()) {
+        run_program(&program, settings(&[("transport.same_host", "quic")]));
+    }
+
+    #[test]
+    fn random_programs_run_as_the_oracle_says_over_quic_when_everything_runs_out(program in program()) {
+        run_program(&program, settings(&[TINY, &[("transport.same_host", "quic")]].concat()));
     }
 }

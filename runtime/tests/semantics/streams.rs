@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use phalanx_runtime::Error;
 use phalanx_runtime::config::Config;
 
-use crate::harness::{content, run, tiny};
+use crate::harness::{content, run, settings, tiny};
 
 const LARGE: usize = 4 << 20;
 
@@ -118,6 +118,32 @@ fn shared_vectors_reach_oneself_and_whoever_is_there() {
                 Err(Error::PeerLeft { rank: 2, .. }) => Ok(()),
                 other => panic!("rank 2 leaves, but: {other:?}"),
             }
+        });
+    }
+}
+
+/// Loans and archives are given away, so nobody waits until somebody takes them, whatever the link can do.
+#[test]
+fn all_ranks_may_send_what_they_give_away_before_any_receives() {
+    for transport in ["auto", "inproc", "quic"] {
+        let config = settings(&[("transport.same_host", transport)]);
+        run(3, &config, |world| {
+            let (me, n) = (world.rank(), world.size());
+            for round in 0..5_usize {
+                let bytes = content(me + round, 300_000);
+                let mut loan = world.loan::<[u8]>(bytes.len())?;
+                loan.copy_from_slice(&bytes);
+                loan.send((me + 1) % n, 1)?;
+                world.send((me + 1) % n, 2, &vec![format!("{me} in {round}"); 20_000])?;
+            }
+            let left = (me + n - 1) % n;
+            for round in 0..5_usize {
+                let bytes = world.recv::<[u8]>(left, 1)?;
+                assert_eq!(*bytes, content(left + round, 300_000));
+                let words = world.recv::<Vec<String>>(left, 2)?;
+                assert!(words.len() == 20_000 && words[19_999] == *format!("{left} in {round}"));
+            }
+            Ok(())
         });
     }
 }

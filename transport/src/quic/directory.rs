@@ -285,7 +285,7 @@ impl Driver {
     }
 
     /// Whether more can be heard from `rank` itself: it has been reached, or has reached this rank and is about to be known.
-    pub(super) fn is_connected(&self, rank: usize) -> bool {
+    fn is_connected(&self, rank: usize) -> bool {
         self.conns.iter().flatten().any(|conn| match conn.stage {
             Stage::Shaking | Stage::Over => false,
             Stage::Shown => conn.claim.is_some_and(|(claimed, _)| claimed == rank),

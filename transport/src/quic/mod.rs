@@ -20,7 +20,8 @@
 //!              the keeper, while all are elsewhere    (keeper.rs)
 //!  beside it:  identity.rs, verify.rs   who is who
 //!              directory.rs             where peers are learned of
-//!              meeting.rs               how two ranks come to one connection
+//!              meeting.rs, claims.rs    how two ranks come to one connection
+//!              ending.rs                how connections end, and what that means
 //!              traffic.rs               what travels on it, and how ranks take leave
 //!              clock.rs                 time, which stands still while the process does
 //! ```
@@ -32,11 +33,13 @@
 //! among themselves; whole messages and words of protocols keep theirs.
 
 mod bell;
+mod claims;
 mod clock;
 mod connection;
 mod departure;
 mod directory;
 mod driver;
+mod ending;
 mod error;
 mod framing;
 mod identity;

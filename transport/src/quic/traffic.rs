@@ -14,8 +14,8 @@ use crate::payload::{AlignedBytes, Payload};
 
 use super::connection::{Conn, Stage};
 use super::driver::Driver;
+use super::ending::{FAILED, GIVEN_UP, LEFT, NONSENSE, READ};
 use super::framing::{Frame, Lane};
-use super::meeting::{FAILED, GIVEN_UP, LEFT, NONSENSE, READ};
 use super::peer::{Farewell, cost};
 
 impl Driver {

@@ -1,6 +1,7 @@
 //! What only this link has: hosts, a network between them, and strangers on it. Everything else is in the conformance tests.
 
 mod hostile;
+mod learning;
 mod pitfalls;
 mod refusals;
 
