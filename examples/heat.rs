@@ -13,7 +13,6 @@ const ROWS: usize = 96;
 const WIDTH: usize = 64;
 const STEPS: usize = 200;
 const HOT: f64 = 100.0;
-
 const ROW: Tag = Tag::new(1);
 const RESULT: Tag = Tag::new(2);
 
@@ -21,7 +20,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
-pub(crate) fn run(world: &World) -> phalanx::Result<()> {
+pub fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     assert!(n <= ROWS, "a rank needs a row: run at most {ROWS} ranks");
     let rows = ROWS * (me + 1) / n - ROWS * me / n;
@@ -31,7 +30,6 @@ pub(crate) fn run(world: &World) -> phalanx::Result<()> {
         trade_rows(world, &mut band)?;
         band = step(&band);
     }
-
     let mine = &band[WIDTH..band.len() - WIDTH];
     if me != 0 {
         return world.send(0, RESULT, mine);
@@ -40,7 +38,6 @@ pub(crate) fn run(world: &World) -> phalanx::Result<()> {
     for rank in 1..n {
         whole.extend(world.recv::<[f64]>(rank, RESULT)?.iter());
     }
-
     let serial = (0..STEPS).fold(plate(ROWS, HOT), |plate, _| step(&plate));
     assert_eq!(whole, serial[WIDTH..serial.len() - WIDTH]);
     println!("{n} ranks and one agree on all {} cells", whole.len());

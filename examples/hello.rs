@@ -15,7 +15,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
-pub(crate) fn run(world: &World) -> phalanx::Result<()> {
+pub fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
 
     if me != 0 {

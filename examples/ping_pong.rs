@@ -22,7 +22,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
-pub(crate) fn run(world: &World) -> phalanx::Result<()> {
+pub fn run(world: &World) -> phalanx::Result<()> {
     let me = world.rank();
     if world.size() < 2 {
         println!("nobody to play with: start it by `phalanx run -n 2`");

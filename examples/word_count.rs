@@ -25,7 +25,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
-pub(crate) fn run(world: &World) -> phalanx::Result<()> {
+pub fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
 
     let mut counts = count(TEXT.lines().skip(me).step_by(n));

@@ -27,7 +27,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
-pub(crate) fn run(world: &World) -> phalanx::Result<()> {
+pub fn run(world: &World) -> phalanx::Result<()> {
     if world.rank() == 0 {
         let primes = lead(world)?;
         assert_eq!(primes, PRIMES_BELOW_LIMIT);
@@ -43,7 +43,6 @@ pub(crate) fn run(world: &World) -> phalanx::Result<()> {
 fn lead(world: &World) -> phalanx::Result<u64> {
     let mut primes = 0;
     let mut tasks = (0..TASKS).map(Task::new);
-
     // A worker that is sent no task goes home.
     let mut busy = 0;
     for worker in 1..world.size() {

@@ -5,6 +5,7 @@
 
 mod configuration;
 mod departures;
+mod examples;
 mod harness;
 mod hosts;
 mod huge;

@@ -168,27 +168,32 @@ pub fn bands(config: &Config, carrier: Carrier, synchronous: bool) -> Vec<Band> 
 }
 
 impl Communicator {
-    /// What carries messages between this rank and `rank`: `shm`, `quic` or `inproc`, and `self` for those to this rank itself. Does not
-    /// block, and says nothing of whether `rank` is there.
+    /// What carries messages between this rank and `rank`. Does not block, and says nothing of whether `rank` is there.
     ///
     /// # Errors
     /// When there is no such rank.
     ///
     /// # Examples
     /// ```
+    /// use phalanx_runtime::describe::Carrier;
+    ///
     /// phalanx_runtime::testing::run(2, |world| {
-    ///     assert_eq!(world.link_to(1 - world.rank())?, "shm");
-    ///     assert_eq!(world.link_to(world.rank())?, "self");
+    ///     assert_eq!(world.carrier_to(1 - world.rank())?, Carrier::Shm);
+    ///     assert_eq!(world.carrier_to(world.rank())?, Carrier::Itself);
     ///     Ok(())
     /// });
     /// ```
-    pub fn link_to(&self, rank: usize) -> Result<&'static str> {
+    pub fn carrier_to(&self, rank: usize) -> Result<Carrier> {
         let peer = self.world_rank(rank)?;
         if peer == self.progress().rank() {
-            return Ok("self");
+            return Ok(Carrier::Itself);
         }
-        let name = |link: &phalanx_transport::Link| link.capabilities(peer).name;
-        Ok(self.progress().enter(|core| name(&core.link)))
+        let name = self
+            .progress()
+            .enter(|core| core.link.capabilities(peer).name);
+        let mut carriers = [Carrier::Shm, Carrier::Inproc, Carrier::Quic].into_iter();
+        let carrier = carriers.find(|carrier| carrier.name() == name);
+        Ok(carrier.expect("there are no other links"))
     }
 }
 

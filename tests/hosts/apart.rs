@@ -1,5 +1,7 @@
 //! Ranks of one host that have been put apart on purpose share no memory behind the back of whoever did so.
 
+use phalanx::describe::Carrier;
+
 use super::exchange;
 use super::job::{self, Job};
 use super::network::{Family, Network, mortal};
@@ -31,8 +33,12 @@ mod ranks {
         harness::rank(|world| {
             let me = world.rank();
             for rank in (0..world.size()).filter(|&rank| rank != me) {
-                let expected = if me == 2 || rank == 2 { "quic" } else { "shm" };
-                assert_eq!(world.link_to(rank)?, expected, "from {me} to {rank}");
+                let expected = if me == 2 || rank == 2 {
+                    Carrier::Quic
+                } else {
+                    Carrier::Shm
+                };
+                assert_eq!(world.carrier_to(rank)?, expected, "from {me} to {rank}");
             }
             exchange::everything(world)
         });

@@ -1,5 +1,6 @@
 //! Everything that ranks do to each other, on three hosts with two ranks each: over shared memory inside a host, over QUIC between hosts.
 
+use phalanx::describe::Carrier;
 use phalanx::{ANY_SOURCE, ANY_TAG, Message, Result, Tag, World};
 
 use super::job::{self, Job};
@@ -74,12 +75,12 @@ fn links_are_the_best_there_are(world: &World) -> Result<()> {
     let (me, places) = (world.rank(), job::places());
     for rank in (0..world.size()).filter(|&rank| rank != me) {
         let expected = if places[rank] == places[me] {
-            "shm"
+            Carrier::Shm
         } else {
-            "quic"
+            Carrier::Quic
         };
         assert_eq!(
-            world.link_to(rank)?,
+            world.carrier_to(rank)?,
             expected,
             "from rank {me} to rank {rank}"
         );

@@ -90,6 +90,7 @@ impl<'network> Job<'network> {
             .env("PHALANX_TOKEN_FILE", self.folder.path().join("token"))
             .env(PLACES, places.join(","))
             .env("RUST_BACKTRACE", "0")
+            .env("RUST_TEST_THREADS", "2")
             .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

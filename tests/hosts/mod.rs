@@ -7,6 +7,11 @@ mod failures;
 mod forwarder;
 mod frames;
 mod job;
+mod leftovers;
 mod loss;
+mod measure;
 mod network;
 mod refusals;
+
+pub(crate) use job::Job;
+pub(crate) use network::{Family, Network};

@@ -344,7 +344,7 @@ impl Hub {
     }
 
     fn close(&mut self, index: usize, cause: String) {
-        let link = self.links.swap_remove(index);
+        let mut link = self.links.swap_remove(index);
         match link.peer {
             Peer::Known(who) if link.is_watched => self.silent.push(Silent {
                 who,
@@ -353,6 +353,7 @@ impl Hub {
             }),
             Peer::Known(who) => self.agent.handle_closed(who, &cause),
             Peer::Stranger { from, .. } => {
+                link.refuse(&cause);
                 self.events.push_back(HubEvent::Refused { from, cause });
             }
         }
@@ -377,6 +378,15 @@ impl Link {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells a stranger why it is not let in, if it can be told anything.
+    fn refuse(&mut self, cause: &str) {
+        let refusal = Agent::refusal(cause);
+        let _ = self
+            .channel
+            .queue(refusal)
+            .and_then(|()| self.channel.flush());
     }
 
     fn handle(&mut self, agent: &mut Agent, frame: &[u8]) -> Result<(), String> {

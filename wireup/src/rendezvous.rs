@@ -136,13 +136,14 @@ pub enum ConnectError {
     },
 }
 
-/// Sends small frames at once, and notices within a minute that the other host is gone, be it without a word.
+/// Sends small frames at once, and notices within [`SILENCE`] that the other host is gone, be it without a word.
 pub(crate) fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     setsockopt(stream, sockopt::KeepAlive, &true)?;
-    setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_ALIVE_AFTER)?;
-    setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_ALIVE_EVERY)?;
-    setsockopt(stream, sockopt::TcpKeepCount, &KEEP_ALIVE_TIMES)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEP_ALIVE)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEP_ALIVE)?;
+    // While something waits to be acknowledged the system asks nothing, and repeats itself for a quarter of an hour.
+    setsockopt(stream, sockopt::TcpUserTimeout, &SILENCE)?;
     Ok(())
 }
 
@@ -165,7 +166,8 @@ const ATTEMPT: Duration = Duration::from_secs(3);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// Seconds of silence before the system asks whether the other side is still there.
-const KEEP_ALIVE_AFTER: u32 = 30;
-const KEEP_ALIVE_EVERY: u32 = 10;
-const KEEP_ALIVE_TIMES: u32 = 3;
+/// Seconds of silence before the system asks whether the other side is still there, and between two such questions.
+const KEEP_ALIVE: u32 = 5;
+
+/// Milliseconds after which a host that answers nothing counts as gone. The rank that keeps the rendezvous cannot end before.
+const SILENCE: u32 = 20_000;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::failure::shortened;
 use super::fence::Gate;
 use super::message::Message;
 use super::{Abort, Card, ExchangeError, Fault, Loss, RankSet, Scope, Who};
@@ -219,6 +220,25 @@ impl Agent {
             }
             message => Err(message.out_of_order()),
         }
+    }
+
+    /// What to send to somebody who is not let in, before the connection is closed.
+    ///
+    /// # Examples
+    /// ```
+    /// use phalanx_wireup::exchange::{Agent, Member, Shape};
+    ///
+    /// let root = Agent::root(Shape::new(2).with_ranks(0..2))?;
+    /// let mut rank = Member::new(1, 3);
+    /// let fault = root.greeted_by(&rank.poll_frame().expect("it speaks first")).unwrap_err();
+    /// rank.handle_frame(&Agent::refusal(&fault.to_string()))?;
+    /// let told = rank.end().expect("it is not let in").to_string();
+    /// assert!(told.starts_with("rank 1 was turned away: a greeting from a job of another size"), "{told}");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn refusal(cause: &str) -> Vec<u8> {
+        Message::Refused(shortened(cause)).encode()
     }
 
     /// Takes in a frame from `from`, the parent or a child.

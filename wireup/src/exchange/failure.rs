@@ -207,6 +207,14 @@ pub enum Failure {
     /// Somebody ended the job.
     #[error("{0}")]
     Aborted(Abort),
+    /// This rank does not belong to the job.
+    #[error("rank {rank} was turned away: {cause}")]
+    Refused {
+        /// This rank.
+        rank: u32,
+        /// Why, in the words of its agent.
+        cause: String,
+    },
     /// The connection to the agent ended.
     #[error(
         "rank {rank} lost its agent, and with it the way to all other hosts: {cause} (look for the launcher's last words)"
@@ -290,7 +298,7 @@ pub enum Misuse {
 }
 
 /// Cuts `text` to what a message may carry.
-fn shortened(text: &str) -> String {
+pub(super) fn shortened(text: &str) -> String {
     let mut end = text.len().min(MAX_TEXT);
     while !text.is_char_boundary(end) {
         end -= 1;

@@ -265,7 +265,11 @@ impl Member {
             Message::Abort(abort) => {
                 self.end.get_or_insert(Failure::Aborted(abort));
             }
-            // Everything but an abort comes after the welcome.
+            Message::Refused(cause) if self.agent.is_none() => {
+                let rank = self.rank;
+                self.end.get_or_insert(Failure::Refused { rank, cause });
+            }
+            // Everything else comes after the welcome.
             message if self.agent.is_none() => return Err(message.out_of_order()),
             Message::Pass { scope, round } => {
                 let fence = &mut self.fences[scope.index()];

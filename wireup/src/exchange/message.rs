@@ -39,6 +39,8 @@ pub(super) enum Message {
     Abort(Abort),
     /// Up, last of all: nothing more is needed, and the end of the connection is no loss.
     Leave,
+    /// Down, in place of a welcome: why this rank does not belong here.
+    Refused(String),
 }
 
 impl Message {
@@ -56,6 +58,7 @@ impl Message {
             Self::Left(_) => "news of who has left",
             Self::Abort(_) => "an abort",
             Self::Leave => "a farewell",
+            Self::Refused(_) => "a refusal",
         }
     }
 
@@ -99,13 +102,14 @@ impl Message {
             Self::Lost(loss) => loss.cause.len() <= MAX_TEXT && !loss.ranks.is_empty(),
             Self::Left(ranks) => !ranks.is_empty(),
             Self::Abort(abort) => abort.text.len() <= MAX_TEXT,
+            Self::Refused(cause) => cause.len() <= MAX_TEXT,
             _ => true,
         }
     }
 }
 
 /// The version of the messages. A change of a message or of [`Card`] changes it, and the test that pins the bytes.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The longest frame. It fits into one message of the encrypted channel (65,535 bytes) and holds the largest set of ranks.
 pub const MAX_FRAME: usize = 60 * 1024;

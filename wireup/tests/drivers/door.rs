@@ -121,9 +121,10 @@ fn a_rank_number_is_given_once() {
     let token = token(folder.path(), "token");
     let server = serve(listener, &token, 1);
     let first = connect(&address, &token, 0, 1, LIMIT).unwrap();
-    for (rank, size) in [(0, 1), (1, 2)] {
+    for (rank, size, cause) in [(0, 1, "come already"), (1, 2, "another size")] {
         let error = connect(&address, &token, rank, size, LIMIT).unwrap_err();
         assert!(matches!(error, ConnectError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains(cause), "{error}");
     }
     first.leave(LIMIT).unwrap();
     let refused = server.join().unwrap();

@@ -25,7 +25,7 @@ fn frames_of_a_rank() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn the_bytes_of_version_2_stay() {
+fn the_bytes_of_version_3_stay() {
     let mut rank = Member::new(5, 300);
     let mut card = Card {
         addresses: vec![SocketAddr::from((Ipv4Addr::new(10, 0, 0, 1), 4433))],
@@ -37,21 +37,21 @@ fn the_bytes_of_version_2_stay() {
     rank.start_get(299).unwrap();
     rank.leave();
     let frames: Vec<_> = std::iter::from_fn(|| rank.poll_frame()).collect();
-    let mut put = vec![2, 2, 1, 5];
+    let mut put = vec![3, 2, 1, 5];
     put.extend([1, 0, 10, 0, 0, 1, 0xd1, 0x22]);
     put.extend([0; 32]);
     put.extend([1, b'a']);
     put.extend([0; 16]);
     put.extend([0, 0, 0, 0, 0]);
     let expected: [&[u8]; 5] = [
-        &[2, 0, 2, 5, 0xac, 2],
+        &[3, 0, 2, 5, 0xac, 2],
         &put,
-        &[2, 3, 1, 1],
-        &[2, 5, 0xab, 2],
-        &[2, 10],
+        &[3, 3, 1, 1],
+        &[3, 5, 0xab, 2],
+        &[3, 10],
     ];
     assert_eq!(frames, expected);
-    assert_eq!(VERSION, 2);
+    assert_eq!(VERSION, 3);
 }
 
 #[test]
