@@ -36,6 +36,7 @@ mod bell;
 mod beside;
 mod claims;
 mod clock;
+mod congestion;
 mod connection;
 mod departure;
 mod directory;
