@@ -27,6 +27,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
+/// What each rank does.
 pub fn run(world: &World) -> phalanx::Result<()> {
     if world.rank() == 0 {
         let primes = lead(world)?;
