@@ -240,8 +240,8 @@ impl Channel {
         !self.outgoing.is_empty()
     }
 
-    /// What to wait for.
-    pub(crate) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+    /// The descriptors that [`wait`](Self::wait) waits at, for an own loop.
+    pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
         let reading = PollFd::new(self.stream.input(), PollFlags::POLLIN);
         let writing = self.has_more_to_write();
         let writing = writing.then(|| PollFd::new(self.stream.output(), PollFlags::POLLOUT));
