@@ -11,6 +11,7 @@
 //! nearest one that does, whatever the other sources say: a mistyped setting is never ignored. Each
 //! value remembers where it came from, for `phalanx info`.
 
+mod command;
 mod field;
 mod problem;
 mod resolve;
@@ -32,6 +33,7 @@ use resolve::{FILE_VARIABLE, Resolution};
 use setting::{SETTINGS, position};
 use values::Values;
 
+pub use command::{CommandLine, NoCommand};
 pub use problem::{ConfigError, Place, Problem};
 pub use text::{TextError, parse_duration, parse_size, show_duration, show_size};
 pub use values::{

@@ -253,6 +253,35 @@ pub(super) static SETTINGS: &[Setting] = &[
         },
     },
     Setting {
+        key: "launch.agent",
+        variable: "PHALANX_LAUNCH_AGENT",
+        meaning: "what reaches other hosts: a command line, to which a host and a command for its shell are appended",
+        field: &TextOr {
+            word: "ssh",
+            at: |values| &mut values.launch.agent,
+            grammar: "a command line such as ssh -F 'my config'",
+        },
+    },
+    Setting {
+        key: "launch.remote_phalanx",
+        variable: "PHALANX_REMOTE_PHALANX",
+        meaning: "the command phalanx of other hosts; auto looks where it is on this one, and then in their PATH",
+        field: &TextOr {
+            word: "auto",
+            at: |values| &mut values.launch.remote_phalanx,
+            grammar: "a path",
+        },
+    },
+    Setting {
+        key: "launch.fan_out",
+        variable: "PHALANX_FAN_OUT",
+        meaning: "how many other hosts the launcher, and each of those, reaches itself",
+        field: &Number {
+            at: |values| &mut values.launch.fan_out,
+            bounds: Bounds::within(1..=1024),
+        },
+    },
+    Setting {
         key: "checks.types",
         variable: "PHALANX_CHECK_TYPES",
         meaning: "compare the layout hashes of the sent and the received type",

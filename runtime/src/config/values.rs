@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use phalanx_wireup::interfaces::Selection;
 
+use super::command::CommandLine;
+
 /// Everything that can be set. It is read once, when a world or a job is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Values {
@@ -187,7 +189,7 @@ pub enum WaitPolicy {
 }
 
 /// `launch.*`: how `phalanx run` starts the ranks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaunchSettings {
     /// What a rank is bound to.
@@ -196,6 +198,25 @@ pub struct LaunchSettings {
     pub tag_output: bool,
     /// The longest time a job may take; `None` lets it run for ever.
     pub timeout: Option<Duration>,
+    /// What starts agents on other hosts; `None` is `ssh`.
+    pub agent: Option<CommandLine>,
+    /// The command `phalanx` of other hosts; `None` looks where it is on this one, and then in their `PATH`.
+    pub remote_phalanx: Option<String>,
+    /// How many agents the launcher, and each agent, starts itself.
+    pub fan_out: u32,
+}
+
+impl Default for LaunchSettings {
+    fn default() -> Self {
+        Self {
+            bind: Binding::None,
+            tag_output: false,
+            timeout: None,
+            agent: None,
+            remote_phalanx: None,
+            fan_out: 16,
+        }
+    }
 }
 
 /// What a rank is bound to.
