@@ -19,7 +19,7 @@ const RESULT: Tag = Tag::new(2);
 fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
-
+/// What each rank does.
 pub fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     assert!(n <= ROWS, "a rank needs a row: run at most {ROWS} ranks");

@@ -16,6 +16,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
+/// What each rank does.
 pub fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
     let (left, right) = ((me + n - 1) % n, (me + 1) % n);

@@ -22,6 +22,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
+/// What each rank does.
 pub fn run(world: &World) -> phalanx::Result<()> {
     let me = world.rank();
     if world.size() < 2 {

@@ -25,6 +25,7 @@ fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
 
+/// What each rank does.
 pub fn run(world: &World) -> phalanx::Result<()> {
     let (me, n) = (world.rank(), world.size());
 

@@ -26,7 +26,7 @@ const PRIMES_BELOW_LIMIT: u64 = 9_592;
 fn main() -> phalanx::Result<()> {
     run(&phalanx::init()?)
 }
-
+/// What each rank does.
 pub fn run(world: &World) -> phalanx::Result<()> {
     if world.rank() == 0 {
         let primes = lead(world)?;

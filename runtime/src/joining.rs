@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use phalanx_shm::{PoolSettings, Port, RankState, Segment, SegmentError, Shape, handoff};
 use phalanx_transport::quic::{Identity, JobId, Quic};
-use phalanx_transport::{Link, LinkError, Shm};
+use phalanx_transport::{Hosts, Link, LinkError, Shm};
 use phalanx_wireup::exchange::{Host, Scope};
 use phalanx_wireup::{Place, SegmentSource, WireupSource};
 
@@ -114,8 +114,10 @@ fn over_hosts(place: &Place, source: &WireupSource, config: &Config) -> Result<J
     let directory = WireupDirectory::new(client, JobId::from_bytes(job), rendezvous);
     let quic = Quic::join(socket, size, Box::new(directory))?;
     let neighbours = here.iter().filter(|&&is_here| is_here).count().max(1);
-    drop(port);
-    let link = Link::Quic(quic);
+    let link = match port {
+        Some(port) if neighbours > 1 => Link::Hosts(Hosts::new(Shm::new(port), quic, here)),
+        _ => Link::Quic(quic),
+    };
     Ok(Joined {
         link,
         neighbours,

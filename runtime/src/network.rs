@@ -78,6 +78,7 @@ fn quic_settings(settings: &NetworkSettings) -> QuicSettings {
     quic.idle_timeout = settings.idle_timeout;
     quic.keep_alive = (settings.idle_timeout / 5).min(LONGEST_SILENCE);
     quic.congestion = match settings.congestion {
+        Congestion::Lan => phalanx_transport::quic::Congestion::Lan,
         Congestion::Cubic => phalanx_transport::quic::Congestion::Cubic,
         Congestion::Bbr => phalanx_transport::quic::Congestion::Bbr,
         Congestion::NewReno => phalanx_transport::quic::Congestion::NewReno,

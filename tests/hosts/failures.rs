@@ -1,5 +1,10 @@
 //! Hosts that cannot be reached, hosts that are cut off, ranks that die elsewhere: whoever needs them is told, and nothing hangs.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "what a rank says is read by the test that started it"
+)]
+
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
 //! How fast messages are across a line that loses one packet in a hundred and takes a millisecond there and back, beside what TCP does
 //! there. No test: `ci/lossy` runs it, and prints the figures.
 
+#![expect(clippy::print_stdout, reason = "figures are printed")]
+
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -13,6 +13,7 @@ mod oracle;
 mod order;
 mod sleep;
 
+use std::collections::BTreeMap;
 use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -22,10 +23,12 @@ use std::time::{Duration, Instant};
 use phalanx_shm::{Death, PoolSettings, Port, Segment, Shape};
 
 use crate::frame::{Envelope, Header};
+use crate::hosts::Hosts;
 use crate::inproc::{Inproc, InprocSettings};
 use crate::link::{Link, Packet, PeerState, Transport};
 use crate::payload::Buffer;
-use crate::quic::QuicSettings;
+use crate::quic::tests::relay::{Weather, job_through};
+use crate::quic::{Quic, QuicSettings};
 use crate::shm::Shm;
 
 /// Makes the links of a job of so many ranks.
@@ -33,11 +36,11 @@ type Job = fn(usize) -> Vec<Link>;
 
 /// Polls after which a packet that was sent counts as lost.
 const PATIENCE: usize = 1000;
-/// Time after which a test counts as hanging.
-const HANG: Duration = Duration::from_secs(120);
+/// Time after which a test counts as hanging: a machine that is busy with other things needs minutes for what takes seconds.
+const HANG: Duration = Duration::from_secs(900);
 
 /// Runs `scenario`, which may wait for other threads, and fails when it never ends.
-fn bounded(scenario: impl FnOnce() + Send + 'static) {
+pub(crate) fn bounded(scenario: impl FnOnce() + Send + 'static) {
     let (done, finished) = channel();
     let thread = thread::spawn(move || {
         scenario();
@@ -58,10 +61,24 @@ fn receive(link: &mut Link) -> (usize, Packet) {
 
 /// The next packet, if one is on its way; over a network it may take its time.
 fn next(link: &mut Link) -> Option<(usize, Packet)> {
-    if let Link::Quic(_) = link {
+    if network(link).is_some() {
         return eventually(|| link.poll().unwrap());
     }
     (0..PATIENCE).find_map(|_| link.poll().unwrap())
+}
+
+/// The part of a link that leads through a network, if it has one.
+fn network(link: &Link) -> Option<&Quic> {
+    match link {
+        Link::Quic(quic) => Some(quic),
+        Link::Hosts(hosts) => Some(hosts.quic()),
+        _ => None,
+    }
+}
+
+/// Whether a network lies between a rank and its peer.
+fn is_away(link: &Link, peer: usize) -> bool {
+    link.capabilities(peer).name == Quic::CAPABILITIES.name
 }
 
 /// Calls `look` until it finds something, or for so long that nothing will come any more.
@@ -79,8 +96,7 @@ fn eventually<R>(mut look: impl FnMut() -> Option<R>) -> Option<R> {
 /// Sends what there is room for; over a network, the word of that is on its way.
 fn send(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) {
     let mut attempt = || link.send(peer, header, bytes).unwrap();
-    let sent =
-        attempt() || matches!(link, Link::Quic(_)) && insist_bounded(link, peer, header, bytes);
+    let sent = attempt() || is_away(link, peer) && insist_bounded(link, peer, header, bytes);
     assert!(sent, "there is room");
 }
 
@@ -91,7 +107,7 @@ fn insist_bounded(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) -
 /// Sends a buffer that there is room for.
 fn hand_over(link: &mut Link, peer: usize, header: &Header, buffer: Buffer) {
     let mut kept = link.send_buffer(peer, header, buffer).unwrap();
-    if let Link::Quic(_) = link {
+    if is_away(link, peer) {
         eventually(|| {
             if let Some(buffer) = kept.take() {
                 kept = link.send_buffer(peer, header, buffer).unwrap();
@@ -116,14 +132,14 @@ fn fill(links: &mut [Link], from: usize, to: usize, header: &Header) {
 
 /// Waits until what a rank has said of room is at its peers.
 fn settle(link: &Link) {
-    if let Link::Quic(quic) = link {
+    if let Some(quic) = network(link) {
         quic.settle();
     }
 }
 
 /// Waits for the news of so many departures.
 fn await_departures(link: &Link, count: u32) {
-    if let Link::Quic(_) = link {
+    if network(link).is_some() {
         eventually(|| (link.departures() >= count).then_some(()));
     }
     assert_eq!(link.departures(), count);
@@ -132,7 +148,7 @@ fn await_departures(link: &Link, count: u32) {
 /// Waits until mail keeps a rank from sleeping.
 fn await_mail(link: &mut Link) {
     let mut sleeps = link.prepare_sleep();
-    if let Link::Quic(_) = link {
+    if network(link).is_some() {
         eventually(|| {
             sleeps = sleeps && link.prepare_sleep();
             (!sleeps).then_some(())
@@ -160,19 +176,18 @@ fn insist(link: &mut Link, peer: usize, header: &Header, bytes: &[u8]) {
 
 /// Nothing more is on its way.
 fn assert_silent(link: &mut Link) {
-    let asked = match link {
-        Link::Quic(quic) => Some(quic.ask()),
-        _ => None,
-    };
+    let asked = network(link).map(Quic::ask);
     for turn in 0.. {
         let arrival = link.poll().unwrap();
         assert!(arrival.is_none(), "nobody sent {arrival:?}");
-        match (&*link, &asked) {
-            // Each peer answers behind all that it has sent before.
-            (Link::Quic(quic), Some(asked)) if quic.is_answered(asked) => break,
-            (Link::Quic(_), _) => thread::yield_now(),
-            _ if turn == PATIENCE => break,
-            _ => {}
+        // Each peer answers behind all that it has sent before.
+        let asked = network(link).zip(asked.as_ref());
+        let is_answered = asked.is_none_or(|(quic, asked)| quic.is_answered(asked));
+        if is_answered && turn >= PATIENCE {
+            break;
+        }
+        if !is_answered {
+            thread::yield_now();
         }
     }
 }
@@ -180,23 +195,22 @@ fn assert_silent(link: &mut Link) {
 /// Ends `rank` as if its process had died. What it had sent is on its way: what a process that dies keeps from going out is lost over
 /// a network.
 fn kill(links: &[Link], rank: usize) {
-    match &links[rank] {
-        Link::Shm(shm) => {
-            let dead = phalanx_shm::RankState::Dead(Death::Signal(9));
-            shm.segment().depart(rank, dead);
-        }
-        Link::Inproc(inproc) => inproc.controls().kill(rank),
-        Link::Quic(quic) => {
-            quic.settle();
-            quic.crash();
-            // As the launcher does, which has reaped the process.
-            for link in links {
-                if let Link::Quic(other) = link
-                    && other.rank() != rank
-                {
-                    other.record(rank, PeerState::Dead(Death::Signal(9)));
-                }
-            }
+    let dead = Death::Signal(9);
+    if let Some(quic) = network(&links[rank]) {
+        quic.settle();
+        quic.crash();
+    }
+    if let Some(segment) = links[rank].segment() {
+        segment.depart(rank, phalanx_shm::RankState::Dead(dead));
+    }
+    if let Link::Inproc(inproc) = &links[rank] {
+        inproc.controls().kill(rank);
+    }
+    // As the launcher does, which has reaped the process.
+    let others = links.iter().enumerate();
+    for (_, link) in others.filter(|&(other, link)| other != rank && is_away(link, rank)) {
+        if let Some(quic) = network(link) {
+            quic.record(rank, PeerState::Dead(dead));
         }
     }
 }
@@ -233,6 +247,19 @@ fn quic(ranks: usize, change: impl FnOnce(&mut QuicSettings)) -> Vec<Link> {
     links.into_iter().map(Link::Quic).collect()
 }
 
+/// As [`quic`], through a network that loses, doubles and delays.
+fn quic_in_a_storm(ranks: usize) -> Vec<Link> {
+    let settings = QuicSettings {
+        dial_deadline: 2 * HANG,
+        idle_timeout: 2 * HANG,
+        // No goodbyes between ranks that never talked: of a large job they would be nearly all that there is to carry.
+        farewells: if ranks > 8 { 0 } else { usize::MAX },
+        ..QuicSettings::default()
+    };
+    let (links, _) = job_through(ranks, &settings, Weather::STORM);
+    links.into_iter().map(Link::Quic).collect()
+}
+
 fn make_tight(settings: &mut QuicSettings) {
     (settings.queue, settings.chunk, settings.chunks) = (1, 4096, 1);
     settings.largest_packet = 1200;
@@ -247,6 +274,29 @@ fn shm(mappings: &[Arc<Segment>]) -> Vec<Link> {
         })
         .map(|port| Link::Shm(Shm::new(port)))
         .collect()
+}
+
+/// Ranks of several hosts, rank by rank on the one that `host` says, which all are this one.
+pub(crate) fn hosts(ranks: usize, host: fn(usize) -> usize) -> Vec<Link> {
+    let mut segments = BTreeMap::new();
+    let shape = Shape {
+        ranks,
+        // Address space for each rank on each host.
+        arena_bytes: if ranks > 8 { 2 << 20 } else { 16 << 20 },
+    };
+    let join = |(rank, link)| {
+        let Link::Quic(quic) = link else {
+            unreachable!("made of the network alone");
+        };
+        let segment = segments
+            .entry(host(rank))
+            .or_insert_with(|| Arc::new(Segment::within_process(&shape).unwrap()));
+        let port = Port::attach(Arc::clone(segment), rank, PoolSettings::default()).unwrap();
+        let shares = (0..ranks).map(|peer| host(peer) == host(rank)).collect();
+        Link::Hosts(Hosts::new(Shm::new(port), quic, shares))
+    };
+    let links = quic(ranks, |_| ()).into_iter().enumerate();
+    links.map(join).collect()
 }
 
 fn shape(ranks: usize) -> Shape {
@@ -312,6 +362,10 @@ conformance! {
     inproc_when_tight: |ranks| crate::conformance::inproc(ranks, |settings| (settings.capacity, settings.chunks) = (1, 1)),
     inproc_when_late: |ranks| crate::conformance::inproc(ranks, |settings| (settings.delay, settings.seed) = (50, 1)),
     quic_by_default: |ranks| crate::conformance::quic(ranks, |_| ()),
+    hosts_all_one: |ranks| crate::conformance::hosts(ranks, |_| 0),
+    hosts_all_apart: |ranks| crate::conformance::hosts(ranks, |rank| rank),
+    hosts_two_by_two: |ranks| crate::conformance::hosts(ranks, |rank| rank / 2 % 2),
+    quic_in_a_storm: crate::conformance::quic_in_a_storm,
     quic_when_tight: |ranks| crate::conformance::quic(ranks, crate::conformance::make_tight),
     shm_on_heap: crate::conformance::shm_on_heap,
     shm_mapped_twice: crate::conformance::shm_mapped_twice,

@@ -15,7 +15,7 @@ use std::time::Duration;
 use phalanx_shm::Death;
 
 use crate::frame::Header;
-use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
+use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport, check, has_room};
 use crate::payload::{AlignedBytes, Buffer, Inline, Payload};
 
 pub use controls::Controls;
@@ -112,12 +112,6 @@ impl Inproc {
             rank: self.rank,
         }
     }
-
-    /// Refuses what not every link can carry, so that what works here works over all of them.
-    fn check(&self, peer: usize, room: bool, header: &Header) {
-        assert_ne!(peer, self.rank, "a rank reaches itself without a link");
-        assert!(room, "{header:?} has no room for these bytes");
-    }
 }
 
 impl Transport for Inproc {
@@ -126,12 +120,7 @@ impl Transport for Inproc {
     }
 
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
-        let room = match header {
-            Header::Eager(_) | Header::Request { .. } | Header::Chunk { .. } => true,
-            Header::TypeName { .. } => bytes.len() <= Inline::CAPACITY,
-            _ => bytes.is_empty(),
-        };
-        self.check(peer, room, header);
+        check(self.rank, peer, header, has_room(header, bytes.len()));
         let packet = || Packet::new(*header, Payload::copy_of(bytes));
         self.job.post(self.rank, peer, packet)
     }
@@ -142,7 +131,7 @@ impl Transport for Inproc {
         header: &Header,
         buffer: Buffer,
     ) -> Result<Option<Buffer>, LinkError> {
-        self.check(peer, matches!(header, Header::Eager(_)), header);
+        check(self.rank, peer, header, matches!(header, Header::Eager(_)));
         let mut kept = Some(buffer);
         self.job.post(self.rank, peer, || {
             let payload = match kept.take().expect("asked for once") {
@@ -167,7 +156,12 @@ impl Transport for Inproc {
         header: &Header,
         bytes: &[u8],
     ) -> Result<usize, LinkError> {
-        self.check(peer, matches!(header, Header::Chunk { .. }), header);
+        check(
+            self.rank,
+            peer,
+            header,
+            matches!(header, Header::Chunk { .. }),
+        );
         let Some(permit) = self.job.take_permit(self.rank) else {
             return Ok(0);
         };

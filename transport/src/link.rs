@@ -1,162 +1,24 @@
 //! The small boundary between the runtime and whatever carries its frames.
 
+mod contract;
+mod error;
+mod sleeper;
+
 use std::sync::Arc;
-use std::time::Duration;
 
-use phalanx_shm::{
-    BorrowError, Death, Descriptor, InSlot, PoolError, PortError, Segment, SegmentError, Words,
-};
+use phalanx_shm::{Descriptor, Segment, Words};
 
-use crate::frame::{Envelope, FrameError, Header};
-use crate::inproc::{Inproc, InprocSleeper};
+use crate::frame::{Envelope, Header};
+use crate::hosts::Hosts;
+use crate::inproc::Inproc;
 use crate::payload::{Buffer, Payload};
-use crate::quic::{Quic, QuicSleeper, StreamError};
+use crate::quic::Quic;
 use crate::shm::Shm;
 
-/// What a link carries: a header, and the bytes it speaks of.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Packet {
-    /// What it is.
-    pub header: Header,
-    /// Its bytes; empty where the header stands alone.
-    pub payload: Payload,
-}
-
-impl Packet {
-    /// A packet of its two parts.
-    #[must_use]
-    #[inline]
-    pub fn new(header: Header, payload: Payload) -> Self {
-        Self { header, payload }
-    }
-}
-
-/// What a link found, before anything was made of it.
-#[derive(Debug)]
-#[expect(clippy::exhaustive_enums, reason = "whoever polls has to treat both")]
-pub enum Found<'a, 'slot> {
-    /// A frame, to be read as it is or unpacked by [`Link::unpack`].
-    Frame(&'a InSlot<'slot>),
-    /// A packet.
-    Packet(Packet),
-}
-
-/// What a link can do; protocols are chosen by it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Capabilities {
-    /// Name for people: `shm`, `inproc`, `quic`.
-    pub name: &'static str,
-    /// Most bytes that travel with a header for free.
-    pub inline: usize,
-    /// A buffer of any size is handed over without a copy.
-    pub lends: bool,
-    /// A receiver can read a sender's exposed memory.
-    pub exposes: bool,
-}
-
-impl Capabilities {
-    /// Capabilities of their parts.
-    #[must_use]
-    pub const fn new(name: &'static str, inline: usize, lends: bool, exposes: bool) -> Self {
-        Self {
-            name,
-            inline,
-            lends,
-            exposes,
-        }
-    }
-}
-
-/// Whether more can come from a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PeerState {
-    /// As far as anybody knows.
-    Present,
-    /// It takes no more messages, and sends what it has begun to send.
-    Leaving,
-    /// It left in good order.
-    Left,
-    /// It died.
-    Dead(Death),
-    /// Nothing was heard of it for longer than the link tolerates, or it was never reached. It may be alive behind a broken network.
-    Unreachable,
-}
-
-/// One way to carry packets between the ranks of a job. No method waits.
-///
-/// Packets from one rank to another arrive once and in order; those that a rank has not taken when it departs are lost. Only
-/// [`Header::Chunk`] may be overtaken by what is no chunk, over links whose small messages do not wait behind large ones; what a
-/// rank that dies has not put on the network is lost too. A rank reaches itself without its link. The conformance tests say the rest.
-pub trait Transport {
-    /// What the link can do on the way to `peer`.
-    fn capabilities(&self, peer: usize) -> Capabilities;
-
-    /// Sends a header with a copy of `bytes`; `false` when there is no room now.
-    ///
-    /// # Errors
-    /// When the peer's ring is damaged or memory ran out.
-    ///
-    /// # Panics
-    /// When the header has no room for the bytes: whole messages, requests and chunks carry any number, names few, and all others
-    /// stand alone.
-    fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError>;
-
-    /// Sends a whole message with a buffer of [`Self::reserve`], uncopied. Gives the buffer back when there is no room now.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    ///
-    /// # Panics
-    /// When the header is not a whole message.
-    fn send_buffer(
-        &mut self,
-        peer: usize,
-        header: &Header,
-        buffer: Buffer,
-    ) -> Result<Option<Buffer>, LinkError>;
-
-    /// A buffer of `len` bytes to write a message into.
-    ///
-    /// # Errors
-    /// When memory ran out.
-    fn reserve(&mut self, len: usize) -> Result<Buffer, LinkError>;
-
-    /// Sends a chunk with a copy of as many of the first of `bytes`, of which there are some, as the link likes in one piece, and tells
-    /// how many: none when there is no room now, or too many pieces are under way. Those pieces are memory of their own, which
-    /// [`Self::send`] does without.
-    ///
-    /// # Errors
-    /// As [`Self::send`].
-    ///
-    /// # Panics
-    /// When the header is no chunk's.
-    fn send_part(&mut self, peer: usize, header: &Header, bytes: &[u8])
-    -> Result<usize, LinkError>;
-
-    /// The next packet, with its sender. When [`Self::departures`] has shown that a peer has gone, all that it sent comes before the
-    /// next `None`.
-    ///
-    /// # Errors
-    /// When a peer sent what cannot be.
-    fn poll(&mut self) -> Result<Option<(usize, Packet)>, LinkError>;
-
-    /// Asks, before [`Self::prepare_sleep`], that the sleep also end when a peer takes packets of this rank or gives its buffers back.
-    /// Whether there is room has to be looked at once more after the preparation.
-    fn want_room(&mut self);
-
-    /// Gets ready to sleep; `false` when something arrived meanwhile. Arrivals, departures and [`Sleeper::wake`] from now on end the
-    /// sleep or keep it from beginning; whatever else the caller waits for, departures too, it has to look at once more in between.
-    fn prepare_sleep(&mut self) -> bool;
-
-    /// How many peers have departed; changes exactly when some [`Self::state_of`] does.
-    fn departures(&self) -> u32;
-
-    /// How a peer is.
-    fn state_of(&self, peer: usize) -> PeerState;
-}
+pub use contract::{Capabilities, Found, Packet, PeerState, Transport};
+pub(crate) use contract::{check, has_room};
+pub use error::LinkError;
+pub use sleeper::Sleeper;
 
 /// The links there are. A closed set, so that the hot path is a `match` and not a call through a table.
 #[derive(Debug)]
@@ -168,6 +30,8 @@ pub enum Link {
     Inproc(Inproc),
     /// Ranks of different hosts through the network.
     Quic(Quic),
+    /// Ranks of several hosts, each by the shortest way.
+    Hosts(Hosts),
 }
 
 macro_rules! each_link {
@@ -176,6 +40,7 @@ macro_rules! each_link {
             Link::Shm($inner) => $call,
             Link::Inproc($inner) => $call,
             Link::Quic($inner) => $call,
+            Link::Hosts($inner) => $call,
         }
     };
 }
@@ -196,6 +61,7 @@ impl Link {
             Self::Shm(shm) => shm.send_small(peer, envelope, bytes),
             Self::Inproc(inproc) => inproc.send(peer, &Header::Eager(envelope), bytes),
             Self::Quic(quic) => quic.send(peer, &Header::Eager(envelope), bytes),
+            Self::Hosts(hosts) => hosts.send_small(peer, envelope, bytes),
         }
     }
 
@@ -210,6 +76,7 @@ impl Link {
     ) -> Result<Option<R>, LinkError> {
         match self {
             Self::Shm(shm) => shm.poll_with(|peer, frame| read(peer, Found::Frame(frame))),
+            Self::Hosts(hosts) => hosts.poll_with(read),
             _ => Ok(self
                 .poll()?
                 .map(|(peer, packet)| read(peer, Found::Packet(packet)))),
@@ -223,6 +90,7 @@ impl Link {
     pub fn unpack(&mut self, peer: usize, words: &Words) -> Result<Packet, LinkError> {
         match self {
             Self::Shm(shm) => shm.unpack(peer, words),
+            Self::Hosts(hosts) => hosts.shared_with(peer)?.unpack(peer, words),
             Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
@@ -243,6 +111,7 @@ impl Link {
     ) -> Result<usize, LinkError> {
         match self {
             Self::Shm(shm) => shm.copy_out(peer, block, into),
+            Self::Hosts(hosts) => hosts.shared_with(peer)?.copy_out(peer, block, into),
             Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
@@ -255,6 +124,7 @@ impl Link {
     pub fn payload_of(&mut self, peer: usize, block: Descriptor) -> Result<Payload, LinkError> {
         match self {
             Self::Shm(shm) => shm.payload_of(peer, block),
+            Self::Hosts(hosts) => hosts.shared_with(peer)?.payload_of(peer, block),
             Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
@@ -263,9 +133,9 @@ impl Link {
     #[must_use]
     #[inline]
     pub fn expose(&self, peer: usize, bytes: &[u8]) -> Option<u64> {
-        let _ = peer;
         match self {
             Self::Shm(shm) => shm.expose(bytes),
+            Self::Hosts(hosts) => hosts.expose(peer, bytes),
             Self::Inproc(_) | Self::Quic(_) => None,
         }
     }
@@ -277,6 +147,7 @@ impl Link {
     pub fn pull(&self, peer: usize, offset: u64, into: &mut [u8]) -> Result<(), LinkError> {
         match self {
             Self::Shm(shm) => shm.pull(peer, offset, into),
+            Self::Hosts(hosts) => hosts.pull(peer, offset, into),
             Self::Inproc(_) | Self::Quic(_) => Err(LinkError::NotExposed { peer }),
         }
     }
@@ -287,6 +158,7 @@ impl Link {
             Self::Shm(shm) => shm.stop_receiving(),
             Self::Inproc(inproc) => inproc.depart(PeerState::Leaving),
             Self::Quic(quic) => quic.stop_receiving(),
+            Self::Hosts(hosts) => hosts.stop_receiving(),
         }
     }
 
@@ -296,14 +168,16 @@ impl Link {
             Self::Shm(shm) => shm.leave(failed),
             Self::Inproc(inproc) => inproc.leave(failed),
             Self::Quic(quic) => quic.leave(failed),
+            Self::Hosts(hosts) => hosts.leave(failed),
         }
     }
 
-    /// The segment that the ranks share, if they do.
+    /// The segment that the ranks of this host share, if they do.
     #[must_use]
     pub fn segment(&self) -> Option<&Arc<Segment>> {
         match self {
             Self::Shm(shm) => Some(shm.segment()),
+            Self::Hosts(hosts) => Some(hosts.segment()),
             Self::Inproc(_) | Self::Quic(_) => None,
         }
     }
@@ -312,6 +186,7 @@ impl Link {
     pub fn forget(&mut self, peer: usize) {
         match self {
             Self::Shm(shm) => shm.forget(peer),
+            Self::Hosts(hosts) => hosts.forget(peer),
             // Its buffers are the process's, which frees them with the last reader.
             Self::Inproc(_) | Self::Quic(_) => {}
         }
@@ -323,6 +198,7 @@ impl Link {
         match self {
             Self::Shm(_) | Self::Inproc(_) => None,
             Self::Quic(quic) => quic.trouble_with(peer),
+            Self::Hosts(hosts) => hosts.quic().trouble_with(peer),
         }
     }
 
@@ -333,6 +209,7 @@ impl Link {
             Self::Shm(shm) => Sleeper::Shm(shm.sleeper()),
             Self::Inproc(inproc) => Sleeper::Inproc(inproc.sleeper()),
             Self::Quic(quic) => Sleeper::Quic(quic.sleeper()),
+            Self::Hosts(hosts) => Sleeper::Hosts(hosts.sleeper()),
         }
     }
 }
@@ -393,100 +270,4 @@ impl Transport for Link {
     fn state_of(&self, peer: usize) -> PeerState {
         each_link!(self, link => link.state_of(peer))
     }
-}
-
-/// Lets a thread sleep until its rank has mail, without holding the link.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub enum Sleeper {
-    /// Sleeps on a word of the segment.
-    Shm(phalanx_shm::Sleeper),
-    /// Sleeps on a condition of the process.
-    Inproc(InprocSleeper),
-    /// Sleeps on the socket.
-    Quic(QuicSleeper),
-}
-
-impl Sleeper {
-    /// Sleeps, after [`Transport::prepare_sleep`] said so, until mail arrives, someone calls [`Self::wake`], or `timeout` has passed.
-    pub fn sleep(&self, timeout: Duration) {
-        match self {
-            Self::Shm(sleeper) => sleeper.sleep(timeout),
-            Self::Inproc(sleeper) => sleeper.sleep(timeout),
-            Self::Quic(sleeper) => sleeper.sleep(timeout),
-        }
-    }
-
-    /// Wakes all threads of this rank that sleep.
-    pub fn wake(&self) {
-        match self {
-            Self::Shm(sleeper) => sleeper.wake(),
-            Self::Inproc(sleeper) => sleeper.wake(),
-            Self::Quic(sleeper) => sleeper.wake(),
-        }
-    }
-}
-
-/// Why a link failed. Whatever it says of a peer, this rank goes on.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum LinkError {
-    /// A peer's ring is damaged.
-    #[error(transparent)]
-    Port(#[from] PortError),
-    /// There is no block.
-    #[error(transparent)]
-    Pool(#[from] PoolError),
-    /// A peer named memory that is not its own.
-    #[error(transparent)]
-    Borrow(#[from] BorrowError),
-    /// There is no segment.
-    #[error(transparent)]
-    Segment(#[from] SegmentError),
-    /// A peer sent nonsense.
-    #[error("rank {peer} sent {source}")]
-    Frame {
-        /// The sender.
-        peer: usize,
-        /// What it sent.
-        source: FrameError,
-    },
-    /// A peer's stream is damaged.
-    #[error("rank {peer} sent {source}")]
-    Stream {
-        /// The sender.
-        peer: usize,
-        /// What it sent.
-        source: StreamError,
-    },
-    /// A peer cannot be reached.
-    #[error("{trouble}")]
-    Unreachable {
-        /// The peer.
-        peer: usize,
-        /// Who, where and what to do, in a line.
-        trouble: String,
-    },
-    /// The link has no memory that peers can read.
-    #[error("rank {peer} exposed memory over a link that cannot: it is of another version")]
-    NotExposed {
-        /// The sender.
-        peer: usize,
-    },
-    /// The process has no memory.
-    #[error(
-        "no memory for a buffer of {bytes} bytes: send in smaller pieces or raise the memory limit"
-    )]
-    OutOfMemory {
-        /// Bytes asked for.
-        bytes: usize,
-    },
-    /// This rank itself is gone.
-    #[error(
-        "rank {rank} has left its job or was killed by its test, so that it can send and receive nothing: let go of its handles"
-    )]
-    Departed {
-        /// This rank.
-        rank: usize,
-    },
 }

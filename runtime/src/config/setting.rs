@@ -61,10 +61,11 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "network.congestion",
         variable: "PHALANX_CONGESTION",
-        meaning: "what decides how much may be under way to a rank; bbr holds its speed where packets are lost at random",
+        meaning: "what decides how much may be under way to a rank: lan on networks of your own, cubic or bbr on those shared with the world",
         field: &OneOf {
             at: |values| &mut values.network.congestion,
             words: &[
+                ("lan", Congestion::Lan),
                 ("cubic", Congestion::Cubic),
                 ("bbr", Congestion::Bbr),
                 ("newreno", Congestion::NewReno),

@@ -79,7 +79,7 @@ impl Default for NetworkSettings {
     fn default() -> Self {
         Self {
             interfaces: None,
-            congestion: Congestion::Cubic,
+            congestion: Congestion::Lan,
             idle_timeout: Duration::from_secs(10),
             dial_deadline: Duration::from_secs(3),
             // A jumbo frame of 9000 bytes without the headers of IPv4 and UDP.
@@ -94,8 +94,10 @@ impl Default for NetworkSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Congestion {
-    /// Loss halves it, time restores it: fair, and slow where packets are lost at random.
+    /// Loss behind a queue costs much, any other little: for networks that one owner runs.
     #[default]
+    Lan,
+    /// Loss costs much, time restores it: fair, and slow where packets are lost at random.
     Cubic,
     /// By measured bandwidth and delay: holds its speed under random loss, and takes more than its share.
     Bbr,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-use crate::conformance::{Job, assert_silent, next, pattern};
+use crate::conformance::{Job, assert_silent, is_away, next, pattern};
 use crate::frame::Header;
 use crate::frame::tests::{any_envelope, any_header};
 use crate::link::{Link, Packet, Transport};
@@ -106,18 +106,18 @@ impl Play {
     }
 
     fn expect(&mut self, from: usize, to: usize, header: Header, bytes: Vec<u8>) {
-        let lane = self.lane(&header);
+        let lane = self.lane(from, to, &header);
         let queue = self.expected.entry((from, to, lane)).or_default();
         queue.push_back((header, bytes));
     }
 
-    fn lane(&self, header: &Header) -> bool {
-        matches!(header, Header::Chunk { .. }) && matches!(self.links[0], Link::Quic(_))
+    fn lane(&self, from: usize, to: usize, header: &Header) -> bool {
+        matches!(header, Header::Chunk { .. }) && is_away(&self.links[from], to)
     }
 
     fn take(&mut self, at: usize, arrival: (usize, Packet)) {
         let (from, Packet { header, payload }) = arrival;
-        let lane = self.lane(&header);
+        let lane = self.lane(from, at, &header);
         let expected = self
             .expected
             .get_mut(&(from, at, lane))

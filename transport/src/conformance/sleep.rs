@@ -133,10 +133,12 @@ pub(super) fn a_sleeper_whose_neighbour_timed_out_is_woken(job: Job) {
             sleeper.sleep(Duration::from_millis(1));
             if round % 2 == 0 {
                 sleeper.wake();
+                patient.join().unwrap();
             } else {
                 send(&mut links[1], 0, &numbered(1), &[]);
+                patient.join().unwrap();
+                receive(&mut links[0]);
             }
-            patient.join().unwrap();
             while links[0].poll().unwrap().is_some() || !links[0].prepare_sleep() {}
         }
     });

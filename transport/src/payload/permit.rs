@@ -16,6 +16,11 @@ impl Permits {
         Self(Arc::new(AtomicUsize::new(count)))
     }
 
+    /// Whether none is left.
+    pub(crate) fn are_spent(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 0
+    }
+
     pub(crate) fn try_take(&self) -> Option<Permit> {
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,8 @@ pub(super) struct Bell {
     nap: Mutex<Nap>,
     rung: Condvar,
     poke: Poke,
+    /// Rung as well, where threads sleep elsewhere.
+    doorbell: OnceLock<phalanx_shm::Sleeper>,
     /// Copy of [`Nap::watching`], for a look in passing.
     watched: AtomicBool,
     /// Copy of [`Nap::sleeping`], for a look in passing.
@@ -41,9 +44,16 @@ impl Bell {
             nap: Mutex::default(),
             rung: Condvar::new(),
             poke: Poke::new()?,
+            doorbell: OnceLock::new(),
             watched: AtomicBool::new(false),
             sleeping: AtomicBool::new(false),
         })
+    }
+
+    /// Rings `doorbell` too, from now on.
+    pub(super) fn ring_too(&self, doorbell: phalanx_shm::Sleeper) {
+        // A second one would be of the same rank.
+        let _ = self.doorbell.set(doorbell);
     }
 
     /// Announces sleep. To be called under the lock of the driver, when that has nothing for anybody.
@@ -71,6 +81,9 @@ impl Bell {
             self.rung.notify_all();
             if nap.watching {
                 self.poke.poke();
+            }
+            if let Some(doorbell) = self.doorbell.get() {
+                doorbell.wake();
             }
         }
     }

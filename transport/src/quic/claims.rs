@@ -46,9 +46,9 @@ impl Driver {
         let (Some(shown), Some(Claim { from, .. })) = (shown, claimed) else {
             return Err("a stranger without a name was turned away".to_owned());
         };
-        if from == self.rank || from >= self.peers.len() {
+        if from == self.rank || from >= self.peers.len() || self.is_reached(from) {
             return Err(format!(
-                "somebody who claimed to be rank {from} was turned away: this is rank {} of a job of {} ranks",
+                "somebody who claimed to be rank {from} was turned away: no such rank comes this way to rank {} of {}",
                 self.rank,
                 self.peers.len()
             ));
@@ -106,7 +106,7 @@ impl Driver {
     }
 
     fn turn_away(&mut self, conn: &mut Conn, reason: String, now: Instant) {
-        let address = conn.remote;
+        let address = conn.remote();
         conn.close(now, REFUSED, &reason);
         self.refuse(Refusal { address, reason });
     }

@@ -18,7 +18,6 @@ use crate::payload::Payload;
 /// A connection, from its first packet to its last.
 pub(super) struct Conn {
     pub(super) quic: Connection,
-    pub(super) remote: SocketAddr,
     /// Whom this rank dialled, or who has proved to be at the other end.
     pub(super) peer: Option<usize>,
     pub(super) dialled: bool,
@@ -68,7 +67,6 @@ struct Inbound {
 impl Conn {
     pub(super) fn new(quic: Connection, peer: Option<usize>) -> Self {
         Self {
-            remote: quic.remote_address(),
             quic,
             peer,
             dialled: peer.is_some(),
@@ -83,6 +81,11 @@ impl Conn {
             finished: false,
             ins: Vec::new(),
         }
+    }
+
+    /// Where the other end is now.
+    pub(super) fn remote(&self) -> SocketAddr {
+        self.quic.remote_address()
     }
 
     /// Opens this rank's streams.

@@ -201,16 +201,20 @@ impl Driver {
     fn take_news(&mut self, news: News, now: Instant) {
         match news {
             News::Card(card) => self.take_card(card, now),
-            News::State(rank, state) if rank < self.peers.len() && rank != self.rank => {
-                self.take_state(rank, state, now);
+            News::State(rank, _) | News::OutOfReach(rank, _)
+                if rank >= self.peers.len() || rank == self.rank => {}
+            // Of a rank that shares the segment only a death is news: there may be nobody who saw it and could write it there.
+            News::State(rank, state @ PeerState::Dead(_)) if self.is_reached(rank) => {
+                self.note_life(rank, state);
             }
-            News::OutOfReach(rank, trouble) if rank < self.peers.len() && rank != self.rank => {
+            News::State(rank, _) | News::OutOfReach(rank, _) if self.is_reached(rank) => {}
+            News::State(rank, state) => self.take_state(rank, state, now),
+            News::OutOfReach(rank, trouble) => {
                 if !self.peers[rank].gone {
                     self.peers[rank].trouble.get_or_insert(trouble);
                 }
                 self.take_state(rank, PeerState::Unreachable, now);
             }
-            News::State(..) | News::OutOfReach(..) => {}
             News::End(reason) => {
                 self.inquiry.ended = Some(reason.clone());
                 for rank in std::mem::take(&mut self.inquiry.pending) {

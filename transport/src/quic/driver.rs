@@ -24,6 +24,7 @@ use super::identity::Identity;
 use super::io::{Datagram, Io};
 use super::peer::Peers;
 use super::settings::QuicSettings;
+use super::signs::Signs;
 use super::verify::{Credentials, Pins};
 
 /// A rank's endpoint, its connections and what it knows of its peers.
@@ -41,6 +42,9 @@ pub(super) struct Driver {
     pub(super) for_strangers: Arc<ServerConfig>,
     pub(super) pins: Arc<Pins>,
     pub(super) lives: Arc<Lives>,
+    pub(super) signs: Arc<Signs>,
+    /// Ranks that are none of this link's business, because they are reached by other means.
+    pub(super) reached: Box<[bool]>,
     pub(super) news: News,
     /// How this rank leaves, once it does: having failed or not.
     pub(super) left: Option<bool>,
@@ -67,6 +71,8 @@ pub(super) struct Wire {
 pub(super) struct News {
     /// Something came since threads that sleep were told.
     pub(super) fresh: bool,
+    /// A peer has told how much it took.
+    pub(super) room: bool,
     pub(super) inbox: VecDeque<(usize, Packet)>,
     pub(super) faults: VecDeque<LinkError>,
     pub(super) refusals: VecDeque<Refusal>,
@@ -96,7 +102,8 @@ impl Driver {
         client.transport_config(Arc::clone(&transport));
         server
             .transport_config(transport)
-            .migration(false)
+            // The address of who dialled may change, as routers forget whom they served.
+            .migration(true)
             .max_incoming(2 * ranks);
         let mut for_strangers = server.clone();
         let mut narrow = settings.transport(io.granted());
@@ -125,6 +132,8 @@ impl Driver {
             for_strangers: Arc::new(for_strangers),
             pins,
             lives: Arc::new(Lives::new(ranks)),
+            signs: Arc::default(),
+            reached: Box::default(),
             news: News::default(),
             left: None,
             farewells: settings.farewells,
@@ -164,6 +173,12 @@ impl Driver {
         let timer = self.wire.timers.first().map(|(due, _)| *due);
         let due = [timer, self.inquiry.due()].into_iter().flatten().min()?;
         Some(self.wire.clock.real(due))
+    }
+
+    /// Whether there is a connection, or will be.
+    #[inline]
+    pub(super) fn is_live(&self) -> bool {
+        !self.wire.timers.is_empty() || self.endpoint.open_connections() > 0
     }
 
     fn receive(&mut self, now: Instant) {
@@ -393,6 +408,14 @@ impl Driver {
             self.news.refusals.pop_front();
         }
         self.news.refusals.push_back(refusal);
+    }
+}
+
+impl News {
+    /// Whether there is something for the layer above.
+    #[inline]
+    pub(super) fn has_mail(&self) -> bool {
+        !self.inbox.is_empty() || !self.faults.is_empty()
     }
 }
 

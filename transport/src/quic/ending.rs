@@ -43,9 +43,9 @@ impl Driver {
                 self.end(peer, conn, &reason, now);
             }
             (_, Some(peer)) if conn.dialled => {
-                self.dial_failed(peer, conn.remote, refused, &reason, now)
+                self.dial_failed(peer, conn.remote(), refused, &reason, now)
             }
-            _ => self.turned_away(conn.remote, refused, &reason),
+            _ => self.turned_away(conn.remote(), refused, &reason),
         }
     }
 
@@ -60,7 +60,7 @@ impl Driver {
         }
         let state = last_words(reason).unwrap_or_else(|| self.unheard(peer));
         if state == PeerState::Unreachable && !self.peers[peer].gone {
-            let address = conn.remote;
+            let address = conn.remote();
             let trouble = match reason {
                 ConnectionError::TimedOut => format!(
                     "rank {peer} at {address} has not been heard of for {:.1?}: its host or the network between is down",

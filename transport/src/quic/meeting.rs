@@ -119,7 +119,7 @@ impl Driver {
             .any(|(_, peer)| peer.addresses.contains(&from));
         let guests = self.conns.iter().flatten().filter(|conn| conn.is_guest());
         let (all, same) = guests.fold((0, 0), |(all, same), guest| {
-            (all + 1, same + usize::from(guest.remote == from))
+            (all + 1, same + usize::from(guest.remote() == from))
         });
         let is_crowded = same >= GUESTS_PER_ADDRESS || !is_known && all >= STRANGERS;
         let must_prove = same > 0 || !is_known && all >= UNPROVEN;

@@ -16,7 +16,7 @@
 //!     +--------------------------------- UDP ----------------------------------+
 //!
 //!  who drives: the program, in `poll` and `send`      (here)
-//!              a thread of the program that sleeps    (bell.rs)
+//!              a thread of the program that sleeps    (bell.rs; beside.rs, where it sleeps elsewhere)
 //!              the keeper, while all are elsewhere    (keeper.rs)
 //!  beside it:  identity.rs, verify.rs   who is who
 //!              directory.rs             where peers are learned of
@@ -33,8 +33,10 @@
 //! among themselves; whole messages and words of protocols keep theirs.
 
 mod bell;
+mod beside;
 mod claims;
 mod clock;
+mod congestion;
 mod connection;
 mod departure;
 mod directory;
@@ -48,6 +50,7 @@ mod keeper;
 mod meeting;
 mod peer;
 mod settings;
+mod signs;
 mod socket;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -56,18 +59,18 @@ mod verify;
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::frame::Header;
-use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport};
+use crate::link::{Capabilities, LinkError, Packet, PeerState, Transport, check, has_room};
 use crate::payload::permit::Permits;
 use crate::payload::{AlignedBytes, Buffer, Inline};
 
 use driver::Driver;
-use keeper::{Seat, Shared};
+use keeper::Shared;
 
+pub(crate) use beside::Beside;
 pub use directory::{Directory, News, Roll};
 pub use error::{QuicError, Refusal};
 pub use framing::StreamError;
@@ -85,6 +88,8 @@ pub struct Quic {
     rank: usize,
     chunk: usize,
     chunks: Permits,
+    /// The next sleep is for want of room.
+    wants_room: bool,
     /// Packets handed out since the network was looked at.
     taken: u32,
 }
@@ -146,7 +151,7 @@ impl Quic {
         let (chunk, chunks) = (settings.chunk, Permits::new(settings.chunks));
         let system = |what| move |source| QuicError::System { what, source };
         let driver = Driver::new(io, &identity, ranks, directory, settings)?;
-        let shared = Shared::new(driver).map_err(system("descriptors"))?;
+        let shared = Shared::new(driver, chunks.clone()).map_err(system("descriptors"))?;
         let shared = Arc::new(shared);
         let keeper = {
             let shared = Arc::clone(&shared);
@@ -161,6 +166,7 @@ impl Quic {
             rank,
             chunk,
             chunks,
+            wants_room: false,
             taken: 0,
         })
     }
@@ -208,12 +214,6 @@ impl Quic {
     pub(crate) fn sleeper(&self) -> QuicSleeper {
         QuicSleeper(Arc::clone(&self.shared))
     }
-
-    /// Refuses what not every link can carry, so that what works here works over all of them.
-    fn check(&self, peer: usize, room: bool, header: &Header) {
-        assert_ne!(peer, self.rank, "a rank reaches itself without a link");
-        assert!(room, "{header:?} has no room for these bytes");
-    }
 }
 
 impl Transport for Quic {
@@ -223,12 +223,7 @@ impl Transport for Quic {
 
     #[inline]
     fn send(&mut self, peer: usize, header: &Header, bytes: &[u8]) -> Result<bool, LinkError> {
-        let room = match header {
-            Header::Eager(_) | Header::Request { .. } | Header::Chunk { .. } => true,
-            Header::TypeName { .. } => bytes.len() <= Inline::CAPACITY,
-            _ => bytes.is_empty(),
-        };
-        self.check(peer, room, header);
+        check(self.rank, peer, header, has_room(header, bytes.len()));
         let mut seat = self.shared.sit();
         let admitted = seat.driver.admits(peer, header, bytes.len())?;
         if admitted {
@@ -244,7 +239,7 @@ impl Transport for Quic {
         header: &Header,
         buffer: Buffer,
     ) -> Result<Option<Buffer>, LinkError> {
-        self.check(peer, matches!(header, Header::Eager(_)), header);
+        check(self.rank, peer, header, matches!(header, Header::Eager(_)));
         let mut seat = self.shared.sit();
         if !seat.driver.admits(peer, header, buffer.len())? {
             self.shared.rise(&mut seat);
@@ -272,7 +267,12 @@ impl Transport for Quic {
         header: &Header,
         bytes: &[u8],
     ) -> Result<usize, LinkError> {
-        self.check(peer, matches!(header, Header::Chunk { .. }), header);
+        check(
+            self.rank,
+            peer,
+            header,
+            matches!(header, Header::Chunk { .. }),
+        );
         let bytes = &bytes[..bytes.len().min(self.chunk)];
         let mut seat = self.shared.sit();
         let mut sent = 0;
@@ -297,30 +297,28 @@ impl Transport for Quic {
             && let Some(packet) = seat.driver.take()
         {
             self.taken += 1;
+            self.shared.show(&seat);
             return Ok(Some(packet));
         }
         self.taken = 0;
         self.shared.drive(&mut seat);
-        if let Some(packet) = seat.driver.take() {
-            return Ok(Some(packet));
-        }
-        seat.driver.news.faults.pop_front().map_or(Ok(None), Err)
+        let found = match seat.driver.take() {
+            Some(packet) => Ok(Some(packet)),
+            None => seat.driver.news.faults.pop_front().map_or(Ok(None), Err),
+        };
+        self.shared.show(&seat);
+        found
     }
 
     fn want_room(&mut self) {
-        self.shared.wants_room.store(true, Ordering::Relaxed);
+        self.wants_room = true;
     }
 
     fn prepare_sleep(&mut self) -> bool {
+        let wants_room = std::mem::take(&mut self.wants_room);
         let mut seat = self.shared.sit();
         self.shared.drive(&mut seat);
-        let news = &seat.driver.news;
-        // A rank that has left learns of it from its next poll, so it must not sleep.
-        if !news.inbox.is_empty() || !news.faults.is_empty() || seat.is_over() {
-            return false;
-        }
-        self.shared.bell.announce();
-        true
+        self.shared.announce(&mut seat, wants_room)
     }
 
     fn departures(&self) -> u32 {
@@ -329,13 +327,6 @@ impl Transport for Quic {
 
     fn state_of(&self, peer: usize) -> PeerState {
         self.shared.lives.state_of(peer)
-    }
-}
-
-impl Seat {
-    /// This rank has left, or was killed by its test.
-    fn is_over(&self) -> bool {
-        self.driver.left.is_some() || self.driver.wire.cut
     }
 }
 
@@ -364,11 +355,7 @@ pub struct QuicSleeper(Arc<Shared>);
 
 impl QuicSleeper {
     pub(crate) fn sleep(&self, timeout: Duration) {
-        // Words of room and acknowledgements are no news for whoever rests on the socket; who waits for them looks more often. Relaxed: a
-        // hint between calls of one rank.
-        let wants_room = self.0.wants_room.swap(false, Ordering::Relaxed);
-        let longest = if wants_room { LOOK_FOR_ROOM } else { timeout };
-        self.0.sleep(timeout.min(longest));
+        self.0.sleep(timeout);
     }
 
     pub(crate) fn wake(&self) {
@@ -384,6 +371,3 @@ impl fmt::Debug for QuicSleeper {
 
 /// Packets handed out before the network is looked at again.
 const MOST_TAKEN: u32 = 64;
-
-/// Between two looks for room by a rank that sleeps.
-const LOOK_FOR_ROOM: Duration = Duration::from_millis(1);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use quinn_proto::congestion::{BbrConfig, ControllerFactory, CubicConfig, NewRenoConfig};
 use quinn_proto::{AckFrequencyConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
+use super::congestion::LanConfig;
 use super::error::QuicError;
 
 /// Settings of a rank's link; its peers need not have the same.
@@ -45,8 +46,10 @@ pub struct QuicSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Congestion {
-    /// Loss halves it, time restores it: fair, and slow where packets are lost at random.
+    /// Loss behind a queue costs much, any other little: for networks that one owner runs.
     #[default]
+    Lan,
+    /// Loss costs much, time restores it: fair, and slow where packets are lost at random.
     Cubic,
     /// By measured bandwidth and delay; holds its speed under random loss, and takes more than its share. Called experimental by its
     /// authors.
@@ -62,7 +65,7 @@ impl Default for QuicSettings {
             dial_deadline: Duration::from_secs(3),
             idle_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(2),
-            congestion: Congestion::Cubic,
+            congestion: Congestion::Lan,
             largest_packet: 8972,
             queue: 1 << 20,
             chunk: 64 << 10,
@@ -152,6 +155,9 @@ impl Congestion {
     /// the hosts of a job they cost seven round trips before a large message flows.
     fn factory(self) -> Arc<dyn ControllerFactory + Send + Sync> {
         match self {
+            Self::Lan => Arc::new(LanConfig {
+                initial_window: INITIAL_WINDOW,
+            }),
             Self::Cubic => {
                 let mut config = CubicConfig::default();
                 config.initial_window(INITIAL_WINDOW);

@@ -135,7 +135,7 @@ impl Driver {
             if let Err(source) = result {
                 conn.close(now, NONSENSE, &source.to_string());
                 self.peers[peer].trouble =
-                    Some(format!("rank {peer} at {} sent {source}", conn.remote));
+                    Some(format!("rank {peer} at {} sent {source}", conn.remote()));
                 self.news
                     .faults
                     .push_back(LinkError::Stream { peer, source });
@@ -168,6 +168,7 @@ impl Driver {
                 }
             }
             Frame::Room(taken) => {
+                self.news.room = true;
                 for (lane, taken) in entry.lanes.iter_mut().zip(taken) {
                     lane.make_room(taken);
                 }
@@ -230,7 +231,8 @@ impl Driver {
         let reports = self.inquiry.reports();
         for peer in 0..self.peers.len() {
             let is_in_touch = self.is_in_touch(peer);
-            if peer == self.rank || self.peers[peer].gone || reports && !is_in_touch {
+            let is_mine = peer == self.rank || self.is_reached(peer);
+            if is_mine || self.peers[peer].gone || reports && !is_in_touch {
                 continue;
             }
             if !is_in_touch {
@@ -244,6 +246,11 @@ impl Driver {
             self.list_peer(peer);
         }
         self.flush();
+    }
+
+    /// Whether `rank` is reached by other means.
+    pub(super) fn is_reached(&self, rank: usize) -> bool {
+        self.reached.get(rank).is_some_and(|&reached| reached)
     }
 
     /// Tells a peer that this rank leaves, if it does and has not said so.
@@ -261,7 +268,9 @@ impl Driver {
         }
     }
 
-    fn note_life(&mut self, rank: usize, state: PeerState) {
+    pub(super) fn note_life(&mut self, rank: usize, state: PeerState) {
+        // Whoever sees that a peer has gone sees also that there is still something of it.
+        self.signs.show_mail(self.news.has_mail());
         self.news.fresh |= self.lives.record(rank, state);
     }
 

@@ -223,6 +223,35 @@ impl fmt::Display for Claim {
 #[error("{0}")]
 struct Refused(String);
 
+/// What both verifiers have in common, which rustls gives two traits of the same methods.
+macro_rules! signatures_are_verified_as_ever {
+    () => {
+        fn verify_tls12_signature(
+            &self,
+            message: &[u8],
+            by: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Verified {
+            verify_tls12_signature(message, by, signature, &self.0.algorithms)
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            message: &[u8],
+            by: &CertificateDer<'_>,
+            signature: &DigitallySignedStruct,
+        ) -> Verified {
+            verify_tls13_signature(message, by, signature, &self.0.algorithms)
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            self.0.algorithms.supported_schemes()
+        }
+    };
+}
+
+type Verified = Result<HandshakeSignatureValid, rustls::Error>;
+
 /// The questions that TLS asks, answered by the pins.
 #[derive(Debug)]
 struct Guard(Arc<Pins>);
@@ -274,27 +303,7 @@ impl ClientCertVerifier for Guard {
         Ok(ClientCertVerified::assertion())
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.algorithms.supported_schemes()
-    }
+    signatures_are_verified_as_ever!();
 }
 
 impl ServerCertVerifier for Guard {
@@ -319,27 +328,7 @@ impl ServerCertVerifier for Guard {
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.algorithms.supported_schemes()
-    }
+    signatures_are_verified_as_ever!();
 }
 
 #[cfg(test)]

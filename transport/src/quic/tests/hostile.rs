@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use quinn_proto::{Endpoint, EndpointConfig};
 
+use super::relay::Numbers;
 use super::{HANG, await_that, job, numbered, ping_pong, receive};
 use crate::frame::Header;
 use crate::link::{LinkError, PeerState, Transport};
@@ -22,17 +23,7 @@ fn patient() -> QuicSettings {
     }
 }
 
-/// Random numbers that are the same in every run.
-struct Numbers(u64);
-
 impl Numbers {
-    fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
     /// A packet of garbage that often begins as one of QUIC does.
     fn packet(&mut self) -> Vec<u8> {
         let len = self.next() as usize % 1500;

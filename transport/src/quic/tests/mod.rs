@@ -2,9 +2,12 @@
 
 mod hostile;
 mod learning;
+mod paths;
 mod pitfalls;
 mod refusals;
+pub(crate) mod relay;
 
+use std::net::SocketAddr;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,8 +35,12 @@ fn enrol(socket: QuicSocket, cards: &[Card]) -> Quic {
 }
 
 fn bind(rank: usize, job: JobId, settings: &QuicSettings) -> QuicSocket {
+    bind_at(rank, job, settings, "127.0.0.1:0".parse().unwrap())
+}
+
+fn bind_at(rank: usize, job: JobId, settings: &QuicSettings, address: SocketAddr) -> QuicSocket {
     let identity = Identity::generate(rank, job).unwrap();
-    QuicSocket::bind(identity, "127.0.0.1:0".parse().unwrap(), settings.clone()).unwrap()
+    QuicSocket::bind(identity, address, settings.clone()).unwrap()
 }
 
 /// A whole message that a test can tell from others.
@@ -103,12 +110,18 @@ pub(crate) struct Asked {
 }
 
 impl Quic {
-    pub(crate) fn rank(&self) -> usize {
-        self.rank
+    fn address(&self) -> SocketAddr {
+        self.shared.sit().driver.wire.io.local()
     }
 
-    fn address(&self) -> std::net::SocketAddr {
-        self.shared.sit().driver.wire.io.local()
+    /// How often the program has driven.
+    pub(crate) fn passes(&self) -> u64 {
+        self.shared.sit().driver.wire.passes
+    }
+
+    /// Connections there are, to whomever.
+    pub(crate) fn connections(&self) -> usize {
+        self.shared.sit().driver.endpoint.open_connections()
     }
 
     /// Asks every peer that this rank is connected to, or about to be, to answer behind all that it has sent.
