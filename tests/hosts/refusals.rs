@@ -20,8 +20,8 @@ fn a_rank_of_a_job_of_another_size_is_refused() {
     let said = intruder(|command, _| {
         command.env("PHALANX_SIZE", "3");
     });
-    assert_line(&said.intruder, &["rank 1", "10.77.0.1:7000", "3", "2"]);
-    assert_line(&said.keeper, &["10.77.0.2:", "turned away", "3", "2"]);
+    assert_line(&said.intruder, &["rank 1", "10.77.0.1:7000", "another size"]);
+    assert_line(&said.keeper, &["10.77.0.2:", "turned away", "another size"]);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_second_of_two_ranks_with_one_number_is_refused() {
     else {
         panic!("{}\n{}", twins[0].told(), twins[1].told());
     };
-    assert_line(&refused.said, &["rank 1", "10.77.0.1:7000"]);
+    assert_line(&refused.said, &["rank 1", "10.77.0.1:7000", "come already"]);
 }
 
 struct Said {
