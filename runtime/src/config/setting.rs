@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use phalanx_transport::quic::Congestion;
+
 use super::{
     field::{Bounds, Field, Number, NumberOr, OneOf, TextOr},
-    values::{Binding, Congestion, KIB, MIB, OtherHosts, SameHost, WaitPolicy},
+    values::{Binding, KIB, MIB, OtherHosts, SameHost, WaitPolicy},
 };
 
 /// One row of the list.

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use phalanx_transport::quic::Congestion;
 use phalanx_wireup::interfaces::Selection;
 
 use super::command::CommandLine;
@@ -90,21 +91,6 @@ impl Default for NetworkSettings {
             tick: Duration::from_millis(1),
         }
     }
-}
-
-/// What decides how much may be under way on a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Congestion {
-    /// Loss behind a queue costs much, any other little: for networks that one owner runs.
-    #[default]
-    Lan,
-    /// Loss costs much, time restores it: fair, and slow where packets are lost at random.
-    Cubic,
-    /// By measured bandwidth and delay: holds its speed under random loss, and takes more than its share.
-    Bbr,
-    /// The oldest and simplest.
-    NewReno,
 }
 
 /// `protocol.*`: the thresholds between the ways to move a message.
