@@ -400,23 +400,6 @@ impl Driver {
             self.peers[peer].elected = None;
         }
     }
-
-    /// Remembers who was turned away; the oldest give way.
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.inquiry.turned_away(&refusal);
-        if self.news.refusals.len() == MOST_REFUSALS {
-            self.news.refusals.pop_front();
-        }
-        self.news.refusals.push_back(refusal);
-    }
-}
-
-impl News {
-    /// Whether there is something for the layer above.
-    #[inline]
-    pub(super) fn has_mail(&self) -> bool {
-        !self.inbox.is_empty() || !self.faults.is_empty()
-    }
 }
 
 impl Wire {
@@ -460,8 +443,6 @@ const BATCHES_PER_PASS: usize = 4;
 const LARGEST_ACCEPTED: u16 = 65_527;
 /// Bytes that somebody may send who has not yet been recognised; what he sends is kept unread until he is.
 const STRANGERS_WINDOW: u32 = 64 << 10;
-/// Refusals that are remembered.
-const MOST_REFUSALS: usize = 64;
 /// How long a full socket is left alone.
 const SOCKET_REST: Duration = Duration::from_millis(1);
 /// How long somebody may take for the handshake that he began.

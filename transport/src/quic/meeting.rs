@@ -37,10 +37,14 @@ impl Driver {
     /// Whether `peer` and this rank have something to say to each other.
     pub(super) fn is_in_touch(&self, peer: usize) -> bool {
         let entry = &self.peers[peer];
+        let is_met = entry.elected.is_some() || entry.wanted.is_some() || self.has_met(peer);
+        !entry.gone && is_met
+    }
+
+    /// Whether there is a connection to `peer` that is not elected yet.
+    fn has_met(&self, peer: usize) -> bool {
         let mut conns = self.conns.iter().flatten();
-        let mut is_known =
-            || conns.any(|conn| conn.peer == Some(peer) && conn.stage == Stage::Known);
-        !entry.gone && (entry.elected.is_some() || entry.wanted.is_some() || is_known())
+        conns.any(|conn| conn.peer == Some(peer) && conn.stage == Stage::Known)
     }
 
     /// Dials the next address of a peer that was not reached yet, or gives up.
@@ -52,17 +56,16 @@ impl Driver {
         if !self.knows(peer) {
             return self.await_card(peer, since, now);
         }
-        let entry = &mut self.peers[peer];
-        let end = since + self.settings.dial_deadline;
+        let has_answered = self.has_met(peer);
+        let end = self.patience_ends(since, has_answered);
         if now >= end {
-            let tried: Vec<_> = entry.addresses.iter().map(SocketAddr::to_string).collect();
-            let trouble = format!(
-                "no UDP path to rank {peer} at {}: nothing answered for {:.1?}; does a firewall block UDP, or is it another host's address?",
-                tried.join(", "),
-                self.settings.dial_deadline
-            );
+            let trouble = self.no_path(peer, has_answered);
             return self.give_up(peer, trouble, now);
         }
+        if has_answered {
+            return self.retime_peer(peer, end);
+        }
+        let entry = &mut self.peers[peer];
         let next = (entry.tried..entry.addresses.len())
             .find(|&index| self.wire.io.reaches(entry.addresses[index]));
         let mut again = end;
@@ -82,6 +85,34 @@ impl Driver {
             return self.give_up(peer, trouble, now);
         }
         self.retime_peer(peer, again);
+    }
+
+    /// A peer that has answered may have to wait for this rank's card before it lets it in.
+    fn patience_ends(&self, since: Instant, has_answered: bool) -> Instant {
+        let more = if has_answered {
+            self.settings.card_deadline
+        } else {
+            Duration::ZERO
+        };
+        since + self.settings.dial_deadline + more
+    }
+
+    fn no_path(&self, peer: usize, has_answered: bool) -> String {
+        let tried = self.peers[peer].addresses.iter();
+        let tried = tried
+            .map(SocketAddr::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        if has_answered {
+            return format!(
+                "rank {peer} at {tried} has answered, but has not let this rank in: has its launcher lost the card of rank {}?",
+                self.rank
+            );
+        }
+        format!(
+            "no UDP path to rank {peer} at {tried}: nothing answered for {:.1?}; does a firewall block UDP, or is it another host's address?",
+            self.settings.dial_deadline
+        )
     }
 
     /// Looks again, or gives up, when there has been time enough for a card to come.
