@@ -20,7 +20,10 @@ fn a_rank_of_a_job_of_another_size_is_refused() {
     let said = intruder(|command, _| {
         command.env("PHALANX_SIZE", "3");
     });
-    assert_line(&said.intruder, &["rank 1", "10.77.0.1:7000", "another size"]);
+    assert_line(
+        &said.intruder,
+        &["rank 1", "10.77.0.1:7000", "another size"],
+    );
     assert_line(&said.keeper, &["10.77.0.2:", "turned away", "another size"]);
 }
 
