@@ -84,6 +84,10 @@ mod documents {
     mod configuration {}
     #[doc = include_str!("../docs/running.md")]
     mod running {}
+    #[doc = include_str!("../docs/hosts.md")]
+    mod hosts {}
+    #[doc = include_str!("../docs/design/launch.md")]
+    mod launch {}
     #[doc = include_str!("../docs/design/frames.md")]
     mod frames {}
     #[doc = include_str!("../docs/design/matching.md")]

@@ -174,7 +174,7 @@ fn lines(title: &str, rows: &[Row], name: impl Fn(&Row) -> String) -> String {
     text
 }
 
-/// As [`lines`], and what the idle peers cost: by ratios to the floor, since the two jobs ran at different times.
+/// As [`lines`], and what the idle peers cost.
 fn idle_peers(rows: &[Row]) -> String {
     let title = "idle-peers: 8B one way while other ranks sleep";
     let mut text = lines(title, rows, |row| match row.record.ranks {
@@ -182,32 +182,53 @@ fn idle_peers(rows: &[Row]) -> String {
         ranks => format!("{} idle peers", ranks - 2),
     });
     let transports = transports(rows);
-    for transport in &transports {
-        let rows = rows.iter().filter(|row| row.record.transport == *transport);
-        let ratios: Vec<_> = rows.map(|row| row.ratio.zip(row.record.floor_ns)).collect();
-        let [Some((without, floor)), Some((with, other_floor))] = ratios[..] else {
+    for &transport in &transports {
+        let of_it: Vec<_> = rows
+            .iter()
+            .filter(|row| row.record.transport == transport)
+            .collect();
+        let cost = match of_it[..] {
+            [without, with] if transport == Transport::Quic.into() => cost_of_time(without, with),
+            [without, with] => cost_of_ratio(without, with),
+            _ => None,
+        };
+        let Some(cost) = cost else {
             continue;
         };
-        let name = match transports[..] {
-            [_] => String::new(),
-            _ => format!("{transport}: "),
+        let _ = match transports[..] {
+            [_] => writeln!(text, "  {cost}"),
+            _ => writeln!(text, "  {transport}: {cost}"),
         };
-        if floor.max(other_floor) > MOST_APART * floor.min(other_floor) {
-            let _ = writeln!(
-                text,
-                "  {name}the cores moved between the two, from {floor:.0} to {other_floor:.0} ns: compare nothing",
-            );
-            continue;
-        }
-        let cost = (with / without - 1.0) * 100.0;
-        let _ = writeln!(
-            text,
-            "  {name}{} x and {} x the floor: the idle ones cost {cost:.0} %",
-            digits(Some(without)),
-            digits(Some(with)),
-        );
     }
     text
+}
+
+/// By ratios to the floor, since the two jobs ran at different times.
+fn cost_of_ratio(without: &Row, with: &Row) -> Option<String> {
+    let (one, other) = (without.record.floor_ns?, with.record.floor_ns?);
+    if one.max(other) > MOST_APART * one.min(other) {
+        return Some(format!(
+            "the cores moved between the two, from {one:.0} to {other:.0} ns: compare nothing"
+        ));
+    }
+    let (without, with) = (without.ratio?, with.ratio?);
+    Some(format!(
+        "{} x and {} x the floor: the idle ones cost {:.0} %",
+        digits(Some(without)),
+        digits(Some(with)),
+        (with / without - 1.0) * 100.0
+    ))
+}
+
+/// By times, since ranks that are idle over a network disturb a floor that goes through the kernel too.
+fn cost_of_time(without: &Row, with: &Row) -> Option<String> {
+    let (without, with) = (without.record.p50_ns?, with.record.p50_ns?);
+    Some(format!(
+        "{} and {}: the idle ones cost {:.0} %",
+        time(Some(without)),
+        time(Some(with)),
+        (with / without - 1.0) * 100.0
+    ))
 }
 
 /// Floors further apart than this are of cores in other places, where all else costs another multiple of them.

@@ -267,6 +267,7 @@ const ACKNOWLEDGE: i32 = 2;
 mod tests {
     use super::*;
     use crate::selection::Selection;
+    use phalanx::config::Config;
     use phalanx::testing::{InprocSettings, Job};
 
     #[test]
@@ -275,10 +276,12 @@ mod tests {
         let selection = Selection::new(Vec::new(), 2, sizes, true);
         let mut tasks = selection.tasks();
         tasks.retain(|task| task.test != Test::Startup && task.ranks <= 8);
+        let quic = Config::resolve(None, [], &[("transport.same_host", "quic")]).unwrap();
         let jobs = tasks.iter().flat_map(|task| {
             let job = Job::new(task.ranks);
             [
                 (task, job.clone()),
+                (task, job.clone().config(quic.clone())),
                 (task, job.inproc(InprocSettings::default())),
             ]
         });

@@ -5,15 +5,20 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use phalanx::config::{Config, ConfigError, parse_size, show_duration, show_size};
 use phalanx_bench::{Selection, Test, Transport};
 use phalanx_launch::{Plan, Program};
 use phalanx_wireup::environment;
+use phalanx_wireup::hostlist::HostSlots;
 
 use crate::info::PlanArguments;
+
+mod hosts;
+
+pub(crate) use hosts::HostArguments;
 
 /// Message passing for Rust: starts ranks and looks after them.
 #[derive(Debug, Parser)]
@@ -26,12 +31,15 @@ pub(crate) struct Cli {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Run a program as N ranks on this host
+    /// Run a program as N ranks, on this host or on many
     ///
     /// Different programs are separated by a colon: phalanx run -n 1 ./head : -n 7 ./worker
     ///
+    /// Other hosts are reached by ssh, which must not have to ask anything. Their ranks have the directory of this command, its
+    /// PHALANX settings, PATH, LD_LIBRARY_PATH and the variables named by -x, and otherwise what a login there sets.
+    ///
     /// The exit code is that of the first rank that fails, 128 and the signal if it was killed; 124 after the time limit,
-    /// 126 or 127 if the program cannot be executed or found, 125 if the launcher itself fails.
+    /// 126 or 127 if the program cannot be executed or found, 125 if the launcher itself fails or a host is lost.
     Run(RunArguments),
     /// Measure this machine: latency, bandwidth and message rate, beside the floor
     ///
@@ -43,6 +51,9 @@ pub(crate) enum Command {
     ///
     /// The exit code is 2 if the configuration has mistakes, which are listed, or keeps the job of --plan from being started.
     Info(InfoArguments),
+    /// Look after the ranks of this host: how a launcher on another host starts this command
+    #[command(hide = true)]
+    Agent,
 }
 
 /// `phalanx info`.
@@ -80,7 +91,15 @@ pub(crate) struct RunArguments {
     tag_output: Option<bool>,
 
     #[command(flatten)]
-    first: Part,
+    pub(crate) hosts: HostArguments,
+
+    /// How many ranks; with hosts as many as they have slots, unless given
+    #[arg(short = 'n', long = "ranks", value_name = "N")]
+    ranks: Option<usize>,
+
+    /// The program and its arguments
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true)]
+    command: Vec<OsString>,
 }
 
 /// `phalanx bench`.
@@ -128,7 +147,7 @@ impl BenchArguments {
     }
 }
 
-/// Ranks of one program: what stands between colons.
+/// Ranks of one program: what stands after a colon.
 #[derive(Args, Debug)]
 struct Part {
     /// How many ranks
@@ -171,6 +190,8 @@ impl RunArguments {
                 "launch.tag_output",
                 self.tag_output.map(|tag| tag.to_string()),
             ),
+            ("launch.agent", self.hosts.launch_agent.clone()),
+            ("launch.remote_phalanx", self.hosts.remote_phalanx.clone()),
         ];
         let given = flags
             .iter()
@@ -178,15 +199,45 @@ impl RunArguments {
         Config::load(self.config.as_deref(), &given.collect::<Vec<_>>())
     }
 
-    /// What the arguments ask for, without binding. The ranks read their settings from `config`.
-    pub(crate) fn plan(self, config: Option<&Path>) -> anyhow::Result<Plan> {
-        let with_config = |program: Program| match config {
-            Some(path) => program.variable(environment::CONFIG, path),
-            None => program,
+    /// The hosts of the job, if any were named.
+    pub(crate) fn slots(&self) -> anyhow::Result<Option<Vec<HostSlots>>> {
+        self.hosts.slots()
+    }
+
+    /// What the arguments ask for, without binding. The ranks read their settings from `config`. Where the number of ranks is not
+    /// given it is that of the `slots`.
+    pub(crate) fn plan(
+        &self,
+        config: Option<&Path>,
+        slots: Option<&[HostSlots]>,
+    ) -> anyhow::Result<Plan> {
+        let exported = self.hosts.exported()?;
+        let with_config = |program: Program| {
+            let program = match config {
+                Some(path) => program.variable(environment::CONFIG, path),
+                None => program,
+            };
+            let variables = exported.iter();
+            variables.fold(program, |program, (name, value)| {
+                program.variable(name, value)
+            })
         };
-        let mut parts = self.first.command.split(|argument| argument == ":");
+        let mut parts = self.command.split(|argument| argument == ":");
         let first = parts.next().unwrap_or_default();
-        let mut plan = Plan::new(self.first.ranks, with_config(program(first)?))?;
+        let parts: Vec<_> = parts.collect();
+        let ranks = match (self.ranks, slots) {
+            (Some(ranks), _) => ranks,
+            (None, Some(slots)) if parts.is_empty() => {
+                slots.iter().map(|host| host.slots as usize).sum()
+            }
+            (None, Some(_)) => {
+                bail!("several programs need -n N each: say how many ranks run the first")
+            }
+            (None, None) => {
+                bail!("how many ranks? Write -n N, or name hosts with --host or --hostfile")
+            }
+        };
+        let mut plan = Plan::new(ranks, with_config(program(first)?))?;
         for part in parts {
             let part = FurtherPart::try_parse_from(part)
                 .map_err(|error| after_colon(part, &error))?
@@ -267,7 +318,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn plan(arguments: &[&str]) -> anyhow::Result<Plan> {
-        run_arguments(arguments)?.plan(None)
+        run_arguments(arguments)?.plan(None, None)
     }
 
     fn run_arguments(arguments: &[&str]) -> anyhow::Result<RunArguments> {

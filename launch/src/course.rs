@@ -4,7 +4,7 @@
 //! ending a job are tested without a process, and without waiting.
 //!
 //! ```text
-//!              a rank fails, time limit, output lost
+//!        a rank fails, a host is lost, time limit, output lost
 //!   Running ------------------------------------------> Ending --- grace over, second signal ---> Killing
 //!      |                                                  ^  SIGTERM                                SIGKILL
 //!      | signal to the launcher: forwarded                |
@@ -12,6 +12,7 @@
 //!   Interrupted ------------------------------------------+--- second signal ---> Killing
 //! ```
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -52,10 +53,12 @@ pub(crate) struct Orders {
 }
 
 /// A rank that has ended.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Death {
     pub(crate) rank: usize,
     pub(crate) pid: u32,
+    /// Where it ran, if not all ranks are on one host.
+    pub(crate) host: Option<Rc<str>>,
     pub(crate) exit: Exit,
 }
 
@@ -82,7 +85,7 @@ impl Course {
         let code = deaths
             .iter()
             .find(|death| matches!(death.exit, Exit::Code(code) if code != 0));
-        let first = crashes.clone().next().or(code).copied();
+        let first = crashes.clone().next().or(code);
         let mut orders = Orders::default();
         orders.notices.extend(crashes.map(Death::notice));
         let Some(first) = first else { return orders };
@@ -98,6 +101,25 @@ impl Course {
             // Ranks may end as they like after an interrupt, and the others take their time; but a crash is a crash.
             State::Interrupted if is_crash => orders.signal = Some(self.terminate(now)),
             _ => {}
+        }
+        orders
+    }
+
+    /// The connection to `host` was lost, and with it ranks that had not ended, as `notices` say.
+    pub(crate) fn host_lost(&mut self, host: &str, notices: Vec<String>, now: Instant) -> Orders {
+        let mut orders = Orders::default();
+        match self.state {
+            State::Running => {
+                orders.notices = notices;
+                let host = host.to_owned();
+                orders.signal = Some(self.end(Ending::HostLost { host }, now));
+            }
+            State::Interrupted => {
+                orders.notices = notices;
+                orders.signal = Some(self.terminate(now));
+            }
+            // What is being ended may end in any way.
+            State::Ending { .. } | State::Killing => {}
         }
         orders
     }
@@ -182,6 +204,13 @@ impl Course {
         }
     }
 
+    /// The time limit, if it has passed and nothing has ended the job before.
+    pub(crate) fn passed_limit(&self, now: Instant) -> Option<Duration> {
+        let is_running = matches!(self.state, State::Running | State::Interrupted);
+        let has_passed = self.deadline().is_some_and(|deadline| now >= deadline);
+        self.time_limit.filter(|_| is_running && has_passed)
+    }
+
     /// When [`tick`](Self::tick) next has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self.state {
@@ -235,12 +264,18 @@ impl Course {
 
 impl Death {
     fn notice(&self) -> String {
-        format!("rank {} (pid {}) {}", self.rank, self.pid, self.exit)
+        let Self {
+            rank, pid, exit, ..
+        } = self;
+        match &self.host {
+            Some(host) => format!("rank {rank} (pid {pid} on host {host}) {exit}"),
+            None => format!("rank {rank} (pid {pid}) {exit}"),
+        }
     }
 }
 
 /// `rank 3`, or `ranks 0-2, 5`: `ranks` ascends.
-fn list(ranks: &[usize]) -> String {
+pub(crate) fn list(ranks: &[usize]) -> String {
     let ranges: Vec<String> = ranks
         .chunk_by(|before, after| before + 1 == *after)
         .map(|range| match range {

@@ -1,5 +1,6 @@
 //! The ranks of this host: their node segment, their processes, and their end.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -9,10 +10,9 @@ use phalanx_shm::watcher;
 use crate::course::Death;
 use crate::exchange::Exchange;
 use crate::job::LaunchError;
-use crate::outcome::Exit;
 use crate::plan::Plan;
 use crate::segment::NodeSegment;
-use crate::spawn::{Pipes, Posting, Process};
+use crate::spawn::{Pipes, Posting, Process, allowed_processors};
 
 /// The ranks that this process has started. Dropping it kills those that run, and waits for them.
 #[derive(Debug)]
@@ -31,6 +31,22 @@ pub(crate) struct Muster<'a> {
     pub(crate) arena_bytes: Option<u64>,
     /// Whether rank 0 has a standard input.
     pub(crate) input: bool,
+    /// Variables of this process that the ranks must not see.
+    pub(crate) hidden: Vec<OsString>,
+}
+
+impl Muster<'_> {
+    /// The processor of each rank of this host, in order.
+    fn processors(&self) -> Result<Vec<Option<usize>>, LaunchError> {
+        if !self.plan.is_bound_by_host() {
+            let ranks = self.ranks.iter();
+            return Ok(ranks.map(|&rank| self.plan.processor(rank)).collect());
+        }
+        let allowed =
+            allowed_processors().map_err(LaunchError::system("ask for its processors"))?;
+        let processors = allowed.into_iter().cycle().map(Some);
+        Ok(processors.take(self.ranks.len()).collect())
+    }
 }
 
 impl Crew {
@@ -46,7 +62,8 @@ impl Crew {
             ranks: Vec::with_capacity(muster.ranks.len()),
         };
         let mut pipes = Vec::with_capacity(muster.ranks.len());
-        for (&rank, watched) in muster.ranks.iter().zip(places) {
+        let processors = muster.processors()?;
+        for ((&rank, watched), processor) in muster.ranks.iter().zip(places).zip(processors) {
             let seat = exchange.as_mut().map(|exchange| exchange.seat(rank));
             let posting = Posting {
                 plan: muster.plan,
@@ -56,6 +73,8 @@ impl Crew {
                     .transpose()
                     .map_err(LaunchError::system("make a socket for a rank"))?,
                 reads: rank == 0 && muster.input,
+                processor,
+                hidden: &muster.hidden,
                 watched,
             };
             let (process, ends) = Process::start(posting)?;
@@ -79,6 +98,7 @@ impl Crew {
         Ok(Death {
             rank: *rank,
             pid: process.pid(),
+            host: None,
             exit,
         })
     }
@@ -96,11 +116,5 @@ impl Crew {
         ranks
             .filter(|(_, process)| process.exit().is_none())
             .map(|(rank, _)| *rank)
-    }
-
-    /// Each rank with its process and, if it has ended, how.
-    pub(crate) fn exits(&self) -> impl Iterator<Item = (usize, u32, Option<Exit>)> {
-        let ranks = self.ranks.iter();
-        ranks.map(|(rank, process)| (*rank, process.pid(), process.exit()))
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::PollFd;
-use phalanx_wireup::exchange::{Agent, ProcessEnd, Shape};
+use phalanx_wireup::exchange::{Agent, ProcessEnd, Shape, Who};
 use phalanx_wireup::{Channel, Hub};
 
 use crate::job::LaunchError;
@@ -47,7 +47,20 @@ impl Exchange {
             .map_err(LaunchError::system("lay out the wire-up"))
     }
 
-    pub(crate) fn new(job: JobNumber, agent: Agent) -> Self {
+    /// That of an agent.
+    pub(crate) fn below(
+        job: JobNumber,
+        number: u32,
+        parent: Who,
+        shape: Shape,
+    ) -> Result<Self, LaunchError> {
+        let agent = Agent::below(number, parent, shape).map_err(io::Error::other);
+        agent
+            .map(|agent| Self::new(job, agent))
+            .map_err(LaunchError::system("lay out the wire-up"))
+    }
+
+    fn new(job: JobNumber, agent: Agent) -> Self {
         Self {
             hub: Hub::new(agent),
             job,
@@ -69,6 +82,29 @@ impl Exchange {
             job: self.job,
             reached: self.reached,
         })
+    }
+
+    /// Lets the owner move the frames of these agents.
+    pub(crate) fn carry(&mut self, peers: impl IntoIterator<Item = Who>) {
+        for peer in peers {
+            self.hub.carry(peer);
+        }
+    }
+
+    /// Takes in a frame from an agent, or what is wrong with it.
+    pub(crate) fn handle(&mut self, peer: Who, frame: &[u8]) -> Result<(), String> {
+        let handled = self.hub.handle_carried(peer, frame);
+        handled.map_err(|error| error.to_string())
+    }
+
+    /// The next frame for an agent.
+    pub(crate) fn next_frame(&mut self) -> Option<(Who, Arc<[u8]>)> {
+        self.hub.poll_carried()
+    }
+
+    /// The way to an agent has ended.
+    pub(crate) fn lost(&mut self, peer: Who, cause: &str) {
+        self.hub.end_carried(peer, cause);
     }
 
     /// What to wait for, until [`deadline`](Self::deadline).
@@ -99,6 +135,13 @@ pub(crate) fn job_number() -> io::Result<JobNumber> {
     let mut number = JobNumber::default();
     File::open("/dev/urandom")?.read_exact(&mut number)?;
     Ok(number)
+}
+
+pub(crate) const fn exit(end: ProcessEnd) -> Exit {
+    match end {
+        ProcessEnd::Exit(code) => Exit::Code(code as i32),
+        ProcessEnd::Signal(signal) => Exit::Signal(signal as i32),
+    }
 }
 
 pub(crate) fn process_end(exit: Exit) -> ProcessEnd {

@@ -72,7 +72,7 @@ impl From<&Ending> for ExitCode {
             | Ending::Interrupted { signal } => Self::signal(signal),
             Ending::TimedOut => Self::TimedOut,
             Ending::OutputClosed => Self::signal(nix::libc::SIGPIPE),
-            Ending::OutputFailed => Self::Launcher,
+            Ending::OutputFailed | Ending::HostLost { .. } => Self::Launcher,
         }
     }
 }
@@ -82,6 +82,9 @@ impl From<&LaunchError> for ExitCode {
         match error {
             LaunchError::NotFound { .. } => Self::NotFound,
             LaunchError::NotExecutable { .. } => Self::NotExecutable,
+            LaunchError::Host { code, .. } => *code,
+            LaunchError::Interrupted { signal, .. } => Self::signal(*signal),
+            LaunchError::Late { .. } => Self::TimedOut,
             _ => Self::Launcher,
         }
     }
@@ -111,6 +114,7 @@ mod tests {
             (Ending::TimedOut, 124),
             (Ending::OutputClosed, 141),
             (Ending::OutputFailed, 125),
+            (Ending::HostLost { host: "b".into() }, 125),
         ] {
             assert_eq!(ExitCode::from(&ending).number(), number, "{ending:?}");
         }

@@ -1,4 +1,4 @@
-//! The launcher's standard input, carried to rank 0.
+//! The launcher's standard input, carried to rank 0: by a pipe, or in pieces where the rank is on another host.
 //!
 //! Rank 0 cannot simply inherit it: ranks are process groups of their own, and the terminal stops a group in the background
 //! that reads from it.
@@ -11,14 +11,17 @@ use nix::errno::Errno;
 use nix::poll::PollFlags;
 use nix::unistd::{read, write};
 
+use crate::hosts::frames::PIECE;
 use crate::spawn::set_nonblocking;
 
-/// Carries bytes from one descriptor to a pipe, one buffer at a time.
+/// Carries bytes from one descriptor to rank 0, one buffer at a time.
 #[derive(Debug)]
 pub(crate) struct Pump {
     source: OwnedFd,
     /// `None` when there is nothing more to carry, or nobody to carry it to.
-    target: Option<OwnedFd>,
+    target: Option<Target>,
+    /// What is to be sent to another host; an empty piece is the end.
+    pieces: Vec<Vec<u8>>,
     buffer: Vec<u8>,
     /// How much of `buffer` is on its way, from where.
     filled: std::ops::Range<usize>,
@@ -27,38 +30,66 @@ pub(crate) struct Pump {
     paused_until: Option<Instant>,
 }
 
+#[derive(Debug)]
+enum Target {
+    Pipe(OwnedFd),
+    /// Another host, to which so many bytes may be sent.
+    Far(usize),
+}
+
 impl Pump {
+    /// To a pipe.
     pub(crate) fn new(source: OwnedFd, target: OwnedFd) -> io::Result<Self> {
         set_nonblocking(&target)?;
-        Ok(Self {
+        Ok(Self::with(source, Target::Pipe(target)))
+    }
+
+    /// To another host, `window` bytes ahead of what has arrived there.
+    pub(crate) fn far(source: OwnedFd, window: usize) -> Self {
+        Self::with(source, Target::Far(window))
+    }
+
+    fn with(source: OwnedFd, target: Target) -> Self {
+        Self {
             source,
             target: Some(target),
+            pieces: Vec::new(),
             buffer: vec![0; 64 << 10],
             filled: 0..0,
             paused_until: None,
-        })
+        }
     }
 
     /// The descriptor to wait for and what for.
     pub(crate) fn waiting(&self) -> Option<(BorrowedFd<'_>, PollFlags)> {
-        let target = self.target.as_ref()?;
-        if !self.filled.is_empty() {
-            Some((target.as_fd(), PollFlags::POLLOUT))
-        } else if self.deadline().is_none() {
-            Some((self.source.as_fd(), PollFlags::POLLIN))
-        } else {
-            None
+        match self.target.as_ref()? {
+            Target::Pipe(pipe) if !self.filled.is_empty() => {
+                Some((pipe.as_fd(), PollFlags::POLLOUT))
+            }
+            Target::Far(0) => None,
+            _ if self.deadline().is_none() => Some((self.source.as_fd(), PollFlags::POLLIN)),
+            _ => None,
         }
     }
 
     /// Moves one buffer on. Call it when the descriptor of [`waiting`](Self::waiting) is ready.
     pub(crate) fn advance(&mut self) {
-        let Some(target) = &self.target else { return };
-        let moved = if self.filled.is_empty() {
-            read(&self.source, &mut self.buffer).inspect(|&count| self.filled = 0..count)
-        } else {
-            write(target, &self.buffer[self.filled.clone()])
-                .inspect(|count| self.filled.start += count)
+        let moved = match &mut self.target {
+            None => return,
+            Some(Target::Pipe(pipe)) if !self.filled.is_empty() => {
+                write(pipe, &self.buffer[self.filled.clone()])
+                    .inspect(|count| self.filled.start += count)
+            }
+            Some(Target::Pipe(_)) => {
+                read(&self.source, &mut self.buffer).inspect(|&count| self.filled = 0..count)
+            }
+            Some(Target::Far(allowed)) => {
+                let most = (*allowed).min(PIECE);
+                read(&self.source, &mut self.buffer[..most]).inspect(|&count| {
+                    *allowed -= count;
+                    self.pieces.push(self.buffer[..count].to_vec());
+                })
+            }
         };
         match moved {
             Ok(count) if count > 0 => self.paused_until = None,
@@ -68,6 +99,18 @@ impl Pump {
             }
             // The end of the input, or a rank that has closed its own: neither is an error.
             _ => self.close(),
+        }
+    }
+
+    /// What is to be sent to the other host.
+    pub(crate) fn pieces(&mut self) -> Vec<Vec<u8>> {
+        std::mem::take(&mut self.pieces)
+    }
+
+    /// So many bytes have arrived at the rank on the other host.
+    pub(crate) const fn arrived(&mut self, bytes: usize) {
+        if let Some(Target::Far(allowed)) = &mut self.target {
+            *allowed = allowed.saturating_add(bytes);
         }
     }
 

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use phalanx_shm::SegmentError;
 
+use crate::exit_code::ExitCode;
+use crate::hosts::Hosts;
 use crate::interrupts::Interrupts;
 use crate::outcome::Outcome;
 use crate::plan::Plan;
@@ -33,6 +35,7 @@ pub struct Job {
     pub(crate) interrupts: Option<Interrupts>,
     pub(crate) arena_bytes: Option<u64>,
     pub(crate) has_wireup: bool,
+    pub(crate) hosts: Option<Hosts>,
 }
 
 /// What rank 0 reads from its standard input. The other ranks find theirs empty.
@@ -71,6 +74,7 @@ impl Job {
             interrupts: None,
             arena_bytes: None,
             has_wireup: false,
+            hosts: None,
         }
     }
 
@@ -121,6 +125,17 @@ impl Job {
     #[must_use]
     pub const fn wireup(mut self) -> Self {
         self.has_wireup = true;
+        self
+    }
+
+    /// Runs the ranks on `hosts` instead of all on this one.
+    ///
+    /// # Panics
+    /// If those have places for another number of ranks than the plan has.
+    #[must_use]
+    pub fn hosts(mut self, hosts: Hosts) -> Self {
+        assert_eq!(hosts.size(), self.plan.size(), "every rank has a place");
+        self.hosts = Some(hosts);
         self
     }
 
@@ -186,6 +201,32 @@ pub enum LaunchError {
         needed: u64,
         /// How many this process may have at most.
         limit: u64,
+    },
+    /// A host could not be reached, or its ranks not be started.
+    #[error("{text}")]
+    Host {
+        /// Its name.
+        host: String,
+        /// With which code the command ends.
+        code: ExitCode,
+        /// What happened; several lines where the other side had something to say.
+        text: String,
+    },
+    /// A signal came before all hosts had started their ranks.
+    #[error("ended by signal {signal} while waiting for {waiting} to start")]
+    Interrupted {
+        /// The signal.
+        signal: i32,
+        /// For which hosts.
+        waiting: String,
+    },
+    /// The time limit passed before all hosts had started their ranks.
+    #[error("the time limit of {} s has passed, while waiting for {waiting} to start", limit.as_secs_f64())]
+    Late {
+        /// The limit.
+        limit: Duration,
+        /// For which hosts.
+        waiting: String,
     },
     /// The node segment could not be made.
     #[error(transparent)]

@@ -9,6 +9,7 @@
 //!                          pipes of the ranks -----> Stream --> Lines --> Sink
 //!                          standard input ---------> Pump ----> rank 0
 //!                          wire-up of the ranks ---> Exchange
+//!                          agents of other hosts --> Branches (module `hosts`)
 //! ```
 //!
 //! # What it promises
@@ -19,11 +20,13 @@
 //! - Memory is bounded whatever the ranks write: who writes too fast waits.
 #![forbid(unsafe_code)]
 
+mod console;
 mod course;
 mod crew;
 mod exchange;
 mod exit_code;
 mod group;
+mod hosts;
 mod input;
 mod interrupts;
 mod job;
@@ -31,13 +34,17 @@ mod lines;
 mod outcome;
 mod output;
 mod plan;
+mod roster;
 mod segment;
 mod sink;
 mod spawn;
 mod supervise;
 
 pub use exit_code::ExitCode;
+pub use hosts::Hosts;
+pub use hosts::agent::serve_as_agent;
 pub use interrupts::Interrupts;
 pub use job::{Input, Job, LaunchError, Output};
 pub use outcome::{Ending, Exit, Outcome, RankOutcome};
 pub use plan::{MAX_RANKS, Plan, PlanError, Program};
+pub use spawn::allowed_processors;

@@ -17,6 +17,7 @@ fn main() -> ExitCode {
         Command::Run(arguments) => run::run(arguments),
         Command::Bench(arguments) => bench::bench(&arguments),
         Command::Info(arguments) => info::info(&arguments),
+        Command::Agent => phalanx_launch::serve_as_agent(),
     };
     code.into()
 }

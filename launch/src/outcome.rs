@@ -59,6 +59,11 @@ pub enum Ending {
         /// How it ended.
         exit: Exit,
     },
+    /// The connection to a host on which ranks ran was lost.
+    HostLost {
+        /// The name by which it was reached.
+        host: String,
+    },
     /// The launcher got this signal and passed it on.
     Interrupted {
         /// The number of the signal.
@@ -90,7 +95,7 @@ pub struct Outcome {
 pub struct RankOutcome {
     /// Its process id, which may meanwhile belong to another process.
     pub pid: u32,
-    /// How it ended.
+    /// How it ended. A rank whose host was lost counts as killed by SIGKILL, for that is what happens to it there.
     pub exit: Exit,
     /// All it wrote to standard output, with [`Output::Capture`](crate::Output::Capture); otherwise empty.
     pub stdout: Vec<u8>,

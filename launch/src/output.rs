@@ -1,7 +1,7 @@
-//! One output stream of all ranks: from a pipe each, by lines, into one sink.
+//! One output stream of all ranks: from a pipe each, or from the agent of another host, by lines, into one sink.
 //!
 //! A pipe is read only while the sink has room. A rank that writes faster than the launcher's output is read therefore
-//! blocks in its own `write`, and memory stays bounded.
+//! blocks in its own `write`, and memory stays bounded. Agents send no more than they are allowed to.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -17,8 +17,9 @@ use crate::spawn::set_nonblocking;
 /// Standard output, or standard error, of all ranks.
 #[derive(Debug)]
 pub(crate) struct Stream {
-    /// `None` when the rank will write no more.
+    /// `None` when the rank will write no more, or has not been started.
     channels: Vec<Option<Channel>>,
+    line_limit: usize,
     sink: Sink,
     /// The rank that is looked at first. It moves on, so that no rank starves when there is room for few.
     first: usize,
@@ -27,7 +28,8 @@ pub(crate) struct Stream {
 
 #[derive(Debug)]
 struct Channel {
-    pipe: OwnedFd,
+    /// `None` when somebody else brings what the rank writes.
+    pipe: Option<OwnedFd>,
     lines: Lines,
     /// For a rank that has ended: how much the pipe can still hold of it. A process that outlives the rank with the
     /// pipe open could otherwise keep the launcher reading for ever.
@@ -35,23 +37,46 @@ struct Channel {
 }
 
 impl Stream {
-    /// Reads `pipes`, one for each rank, into `sink`. Lines of `line_limit` bytes and more may be cut.
-    pub(crate) fn new(pipes: Vec<OwnedFd>, sink: Sink, line_limit: usize) -> io::Result<Self> {
-        let open = |pipe: OwnedFd| {
-            set_nonblocking(&pipe)?;
-            let lines = Lines::new(line_limit);
-            Ok(Some(Channel {
-                pipe,
-                lines,
-                left: None,
-            }))
-        };
-        Ok(Self {
-            channels: pipes.into_iter().map(open).collect::<io::Result<_>>()?,
+    /// What `ranks` ranks write goes into `sink`. Lines of `line_limit` bytes and more may be cut.
+    pub(crate) fn new(ranks: usize, sink: Sink, line_limit: usize) -> Self {
+        Self {
+            channels: (0..ranks).map(|_| None).collect(),
+            line_limit,
             sink,
             first: 0,
             buffer: vec![0; READ],
-        })
+        }
+    }
+
+    /// Reads what `rank` writes from `pipe`.
+    pub(crate) fn attach(&mut self, rank: usize, pipe: OwnedFd) -> io::Result<()> {
+        set_nonblocking(&pipe)?;
+        self.open(rank, Some(pipe));
+        Ok(())
+    }
+
+    /// Takes what `rank` writes by [`feed`](Self::feed).
+    pub(crate) fn attach_far(&mut self, rank: usize) {
+        self.open(rank, None);
+    }
+
+    fn open(&mut self, rank: usize, pipe: Option<OwnedFd>) {
+        self.channels[rank] = Some(Channel {
+            pipe,
+            lines: Lines::new(self.line_limit),
+            left: None,
+        });
+    }
+
+    /// Takes what `rank`, which is elsewhere, has written; nothing means that it will write no more.
+    pub(crate) fn feed(&mut self, rank: usize, bytes: &[u8]) {
+        let sink = &mut self.sink;
+        match &mut self.channels[rank] {
+            Some(channel) if !bytes.is_empty() => {
+                channel.lines.push(bytes, |piece| sink.push(rank, piece));
+            }
+            _ => self.close(rank),
+        }
     }
 
     /// The pipes to wait for, with their ranks.
@@ -60,7 +85,8 @@ impl Stream {
         let has_room = self.sink.has_room();
         ranks.filter(move |_| has_room).filter_map(|rank| {
             let channel = self.channels[rank].as_ref()?;
-            channel.left.is_none().then(|| (rank, channel.pipe.as_fd()))
+            let pipe = channel.pipe.as_ref().filter(|_| channel.left.is_none())?;
+            Some((rank, pipe.as_fd()))
         })
     }
 
@@ -72,8 +98,9 @@ impl Stream {
         else {
             return;
         };
+        let Some(pipe) = &channel.pipe else { return };
         let wanted = channel.left.unwrap_or(READ).min(READ);
-        let got = read(&channel.pipe, &mut self.buffer[..wanted]);
+        let got = read(pipe, &mut self.buffer[..wanted]);
         match got {
             Ok(count) if count > 0 => {
                 channel.left = channel.left.map(|left| left - count);
@@ -90,8 +117,10 @@ impl Stream {
 
     /// The rank has ended: what it wrote is in the pipe now, and [`drain`](Self::drain) gets it.
     pub(crate) fn ended(&mut self, rank: usize) {
-        if let Some(channel) = &mut self.channels[rank] {
-            let capacity = fcntl(&channel.pipe, FcntlArg::F_GETPIPE_SZ).unwrap_or_default();
+        if let Some(channel) = &mut self.channels[rank]
+            && let Some(pipe) = &channel.pipe
+        {
+            let capacity = fcntl(pipe, FcntlArg::F_GETPIPE_SZ).unwrap_or_default();
             channel.left = Some(usize::try_from(capacity).unwrap_or_default());
         }
     }
@@ -107,7 +136,7 @@ impl Stream {
                 self.read(rank);
             }
         }
-        self.first = (self.first + 1) % self.channels.len();
+        self.first = (self.first + 1) % self.channels.len().max(1);
     }
 
     /// Whether no rank will write more and everything has been written.
@@ -127,7 +156,7 @@ impl Stream {
     pub(crate) fn into_captured(self) -> Option<Vec<Vec<u8>>> {
         match self.sink {
             Sink::Memory(buffers) => Some(buffers),
-            Sink::Descriptor(_) => None,
+            Sink::Descriptor(_) | Sink::Parcels(_) => None,
         }
     }
 
@@ -135,6 +164,7 @@ impl Stream {
         if let Some(channel) = self.channels[rank].take() {
             let sink = &mut self.sink;
             channel.lines.finish(|piece| sink.push(rank, piece));
+            sink.end(rank);
         }
     }
 }

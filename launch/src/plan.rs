@@ -86,6 +86,7 @@ impl Program {
 pub struct Plan {
     programs: Vec<Program>,
     ranks: Vec<Placement>,
+    is_bound_by_host: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,6 +104,7 @@ impl Plan {
         let empty = Self {
             programs: Vec::new(),
             ranks: Vec::new(),
+            is_bound_by_host: false,
         };
         empty.and(count, program)
     }
@@ -143,6 +145,31 @@ impl Plan {
         self
     }
 
+    /// Pins each rank of a host to an allowed processor of that host, beginning again where there are more ranks than processors.
+    #[must_use]
+    pub const fn bound_by_host(mut self) -> Self {
+        self.is_bound_by_host = true;
+        self
+    }
+
+    pub(crate) const fn is_bound_by_host(&self) -> bool {
+        self.is_bound_by_host
+    }
+
+    pub(crate) fn programs(&self) -> &[Program] {
+        &self.programs
+    }
+
+    /// How many ranks, one after the other, run which program.
+    pub(crate) fn runs(&self) -> Vec<(u32, u32)> {
+        let runs = self
+            .ranks
+            .chunk_by(|before, after| before.program == after.program);
+        let number = |count: usize| u32::try_from(count).expect("plans have fewer ranks");
+        runs.map(|run| (number(run.len()), number(run[0].program)))
+            .collect()
+    }
+
     /// The number of ranks, at least one.
     #[must_use]
     pub const fn size(&self) -> usize {
@@ -179,7 +206,7 @@ pub enum PlanError {
         program: OsString,
     },
     /// More ranks than [`MAX_RANKS`].
-    #[error("{ranks} ranks on one host are more than {MAX_RANKS}: lower -n")]
+    #[error("{ranks} ranks are more than {MAX_RANKS}: lower -n")]
     TooManyRanks {
         /// The ranks asked for.
         ranks: usize,
@@ -187,7 +214,7 @@ pub enum PlanError {
 }
 
 /// A bound against typing mistakes, far beyond what one host can start; the kernel's limits of processes and
-/// descriptors come first.
+/// descriptors come first. Frames name ranks by 32 bits.
 pub const MAX_RANKS: usize = 65_536;
 
 #[cfg(test)]

@@ -3,10 +3,8 @@
 use std::path::{self, PathBuf};
 use std::{env, io};
 
-use nix::sched::{CpuSet, sched_getaffinity};
-use nix::unistd::Pid;
-use phalanx::config::{Binding, SameHost};
-use phalanx_launch::{ExitCode, Input, Interrupts, Job, LaunchError, Output};
+use phalanx::config::{Binding, Config, Origin, SameHost};
+use phalanx_launch::{ExitCode, Hosts, Input, Interrupts, Job, LaunchError, Output};
 use phalanx_wireup::environment;
 
 use crate::cli::RunArguments;
@@ -32,11 +30,26 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
 fn job(arguments: RunArguments) -> anyhow::Result<Job> {
     let interrupts = Interrupts::take_over().map_err(system("take over its signals"))?;
     let config = arguments.settings()?;
-    let file = configuration_file(&arguments).map_err(system("ask for its directory"))?;
-    let mut plan = arguments.plan(file.as_deref())?;
+    let slots = arguments.slots()?;
     let launch = config.launch();
+    // Ranks of a job over hosts get the settings themselves, for the file may not be there.
+    let file = match slots {
+        Some(_) => None,
+        None => configuration_file(&arguments).map_err(system("ask for its directory"))?,
+    };
+    let mut plan = arguments.plan(file.as_deref(), slots.as_deref())?;
+    let hosts = match &slots {
+        Some(slots) => Some(with_settings(
+            arguments.hosts.place(slots, plan.size())?,
+            &config,
+        )),
+        None => None,
+    };
     if launch.bind == Binding::Core {
-        plan = plan.bound_to(&allowed_processors()?);
+        plan = match hosts {
+            Some(_) => plan.bound_by_host(),
+            None => plan.bound_to(&allowed_processors()?),
+        };
     }
     let mut job = Job::new(plan)
         .input(Input::Console)
@@ -53,7 +66,27 @@ fn job(arguments: RunArguments) -> anyhow::Result<Job> {
     if config.transport().same_host == SameHost::Quic {
         job = job.wireup();
     }
+    if let Some(hosts) = hosts {
+        job = job.hosts(hosts);
+    }
     Ok(job)
+}
+
+/// Gives ranks on other hosts the settings that hold here. Those of the launcher's own flags are not for them.
+fn with_settings(mut hosts: Hosts, config: &Config) -> Hosts {
+    for entry in config.entries() {
+        if matches!(entry.origin, Origin::File(_) | Origin::Variable(_)) {
+            hosts = hosts.variable(entry.variable, entry.value);
+        }
+    }
+    let launch = config.launch();
+    if let Some(agent) = &launch.agent {
+        hosts = hosts.launch_agent(agent.words());
+    }
+    if let Some(path) = &launch.remote_phalanx {
+        hosts = hosts.remote_phalanx(path);
+    }
+    hosts.fan_out(launch.fan_out as usize)
 }
 
 /// The file whose settings hold, by its absolute path: a rank may look for it from another directory.
@@ -65,9 +98,8 @@ fn configuration_file(arguments: &RunArguments) -> io::Result<Option<PathBuf>> {
 
 /// The processors that this process may run on, ascending.
 pub(crate) fn allowed_processors() -> anyhow::Result<Vec<usize>> {
-    let set = sched_getaffinity(Pid::from_raw(0)).map_err(system("ask for its processors"))?;
-    let is_allowed = |&processor: &usize| set.is_set(processor).unwrap_or(false);
-    Ok((0..CpuSet::count()).filter(is_allowed).collect())
+    let allowed = phalanx_launch::allowed_processors();
+    Ok(allowed.map_err(system("ask for its processors"))?)
 }
 
 fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> LaunchError {

@@ -1,4 +1,4 @@
-//! Where the lines of all ranks come together: a descriptor of the launcher, or memory.
+//! Where the lines of all ranks come together: a descriptor of the launcher, memory, or frames for another host.
 //!
 //! The descriptor is shared with other processes, so it cannot be made non-blocking. Instead it is written only when
 //! `poll` says that it takes more, and then no more than `PIPE_BUF` bytes, which it is sure to take. So a reader
@@ -23,6 +23,7 @@ pub(crate) enum Sink {
     Descriptor(Funnel),
     /// One buffer for each rank.
     Memory(Vec<Vec<u8>>),
+    Parcels(Parcels),
 }
 
 impl Sink {
@@ -31,6 +32,14 @@ impl Sink {
         match self {
             Self::Descriptor(funnel) => funnel.queue.borrow_mut().push(Some(rank), piece),
             Self::Memory(buffers) => buffers[rank].extend_from_slice(piece),
+            Self::Parcels(parcels) => parcels.push(rank, piece),
+        }
+    }
+
+    /// Rank `rank` will write no more.
+    pub(crate) fn end(&mut self, rank: usize) {
+        if let Self::Parcels(parcels) = self {
+            parcels.waiting.push((rank, Vec::new()));
         }
     }
 
@@ -47,6 +56,7 @@ impl Sink {
         match self {
             Self::Descriptor(funnel) => funnel.queue.borrow().bytes.len() < ROOM,
             Self::Memory(_) => true,
+            Self::Parcels(parcels) => parcels.allowed > 0,
         }
     }
 
@@ -69,7 +79,55 @@ impl Sink {
     pub(crate) fn write(&mut self) -> Result<(), Errno> {
         match self {
             Self::Descriptor(funnel) => funnel.write(),
-            Self::Memory(_) => Ok(()),
+            Self::Memory(_) | Self::Parcels(_) => Ok(()),
+        }
+    }
+}
+
+/// Output on its way to another host, which says how much may be under way.
+#[derive(Debug)]
+pub(crate) struct Parcels {
+    /// From which rank, in order; an empty one is its end.
+    waiting: Vec<(usize, Vec<u8>)>,
+    /// How much may still come. One piece may go beyond it.
+    allowed: i64,
+    /// How large each may be.
+    most: usize,
+}
+
+impl Parcels {
+    /// None yet. `allowed` bytes may come, in parcels of at most `most`.
+    pub(crate) const fn new(allowed: i64, most: usize) -> Self {
+        Self {
+            waiting: Vec::new(),
+            allowed,
+            most,
+        }
+    }
+
+    /// So many bytes more may come.
+    pub(crate) fn allow(&mut self, bytes: u32) {
+        self.allowed = self.allowed.saturating_add(bytes.into());
+    }
+
+    /// Those that have come.
+    pub(crate) fn take(&mut self) -> Vec<(usize, Vec<u8>)> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn push(&mut self, rank: usize, piece: &[u8]) {
+        self.allowed = self.allowed.saturating_sub_unsigned(piece.len() as u64);
+        match self.waiting.last_mut() {
+            Some((last, bytes))
+                if *last == rank && !bytes.is_empty() && bytes.len() + piece.len() <= self.most =>
+            {
+                bytes.extend_from_slice(piece);
+            }
+            _ => {
+                let pieces = piece.chunks(self.most);
+                self.waiting
+                    .extend(pieces.map(|piece| (rank, piece.to_vec())));
+            }
         }
     }
 }
@@ -247,6 +305,38 @@ mod tests {
             text(sink, reader),
             "[0] cut\n[1] other\n[0] end\nphalanx: rank 1 exited\n"
         );
+    }
+
+    #[test]
+    fn parcels_hold_neighbouring_pieces_of_a_rank_up_to_their_size() {
+        let mut sink = Sink::Parcels(Parcels::new(10, 4));
+        for (rank, piece) in [(0, "ab"), (0, "cd"), (0, "e"), (1, "f"), (0, "ghijk")] {
+            assert!(sink.has_room());
+            sink.push(rank, piece.as_bytes());
+        }
+        sink.end(0);
+        sink.push(1, b"l");
+        assert!(!sink.has_room());
+        let Sink::Parcels(parcels) = &mut sink else {
+            panic!("it is made of parcels")
+        };
+        let taken = parcels.take();
+        let taken: Vec<_> = taken
+            .iter()
+            .map(|(rank, bytes)| (*rank, str::from_utf8(bytes).unwrap()))
+            .collect();
+        let expected = [
+            (0, "abcd"),
+            (0, "e"),
+            (1, "f"),
+            (0, "ghij"),
+            (0, "k"),
+            (0, ""),
+            (1, "l"),
+        ];
+        assert_eq!(taken, expected);
+        parcels.allow(3);
+        assert!(sink.has_room());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! A group of its own means that the terminal's Ctrl-C reaches only the launcher, which forwards it once, and that
 //! ending a rank ends all that it has started.
 
+use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -10,8 +11,10 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 use phalanx_shm::handoff::{self, Handoff};
 use phalanx_shm::watcher;
 use phalanx_wireup::{Place, SegmentSource, WireupSource};
@@ -49,6 +52,10 @@ pub(crate) struct Posting<'a> {
     pub(crate) seat: Option<Seat>,
     /// Whether it has a standard input.
     pub(crate) reads: bool,
+    /// The only processor that it runs on, if there is one.
+    pub(crate) processor: Option<usize>,
+    /// Variables of this process that it must not see.
+    pub(crate) hidden: &'a [OsString],
     /// Where the watcher finds its group.
     pub(crate) watched: watcher::Place,
 }
@@ -66,7 +73,7 @@ impl Process {
                 .into_iter()
                 .chain(stream)
                 .collect(),
-            processor: plan.processor(rank),
+            processor: posting.processor,
             watched: Some(watched.clone()),
         };
         handoff::prepare(&mut command, handoff).map_err(failed)?;
@@ -130,9 +137,19 @@ impl Drop for Process {
     }
 }
 
-/// Makes room for the descriptors of `ranks` ranks: the usual limit of 1024 is enough for some 300.
-pub(crate) fn raise_descriptor_limit(ranks: usize) -> Result<(), LaunchError> {
-    let needed = ranks as u64 * DESCRIPTORS_OF_A_RANK + DESCRIPTORS_OF_THE_LAUNCHER;
+/// The processors that this process may run on, ascending.
+///
+/// # Errors
+/// If the system does not tell.
+pub fn allowed_processors() -> io::Result<Vec<usize>> {
+    let set = sched_getaffinity(Pid::from_raw(0))?;
+    let is_allowed = |&processor: &usize| set.is_set(processor).unwrap_or(false);
+    Ok((0..CpuSet::count()).filter(is_allowed).collect())
+}
+
+/// Makes room for the descriptors of `ranks` ranks and `agents` agents: the usual limit of 1024 is enough for some 200.
+pub(crate) fn raise_descriptor_limit(ranks: usize, agents: usize) -> Result<(), LaunchError> {
+    let needed = (ranks + agents) as u64 * DESCRIPTORS_OF_A_RANK + DESCRIPTORS_OF_THE_LAUNCHER;
     let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE)
         .map_err(LaunchError::system("read its limit of open files"))?;
     if needed > hard {
@@ -167,6 +184,9 @@ fn command(posting: &Posting<'_>) -> Command {
         }
     }
     let mut command = Command::new(program.path());
+    for variable in posting.hidden {
+        command.env_remove(variable);
+    }
     command
         .args(program.all_arguments())
         .envs(
@@ -214,7 +234,7 @@ fn start_error(plan: &Plan, rank: usize, source: io::Error) -> LaunchError {
     }
 }
 
-/// Two pipes, the one that tells of its death, and its socket in the wire-up.
+/// Two pipes, the one that tells of its death, and its socket in the wire-up; three pipes and that one of an agent's process.
 const DESCRIPTORS_OF_A_RANK: u64 = 4;
 
 /// Its own streams and their copies, signals, the segment, its end of the watcher's pipe, rank 0's input, the pipe of a starting process: rounded up.

@@ -4,7 +4,6 @@
 //! loop blocks. What an event means is decided by [`Course`]; this file only carries it in and carries out the orders.
 
 use std::io;
-use std::net::Ipv4Addr;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -12,25 +11,35 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use phalanx_shm::watcher::Watcher;
-use phalanx_wireup::exchange::Shape;
 
-use crate::course::{Course, Orders};
-use crate::crew::{Crew, Muster};
-use crate::exchange::{Exchange, job_number, number};
+use crate::course::{Course, Death, Orders};
+use crate::crew::Crew;
+use crate::exchange::Exchange;
 use crate::input::Pump;
 use crate::interrupts::{Interrupts, Request};
-use crate::job::{Input, Job, LaunchError, Output};
+use crate::job::LaunchError;
 use crate::outcome::{Outcome, RankOutcome};
 use crate::output::Stream;
-use crate::sink::{Funnel, Sink, is_same};
-use crate::spawn::{Pipes, raise_descriptor_limit};
+use crate::roster::Roster;
 
-/// A job whose ranks have all been started.
+mod far;
+mod start;
+
+use far::Far;
+use start::Local;
+
+/// A job that is being started, or runs.
 #[derive(Debug)]
 pub(crate) struct Supervisor {
-    crew: Crew,
-    /// After the ranks, which are ended first.
-    _watcher: Watcher,
+    roster: Roster,
+    /// What its own ranks need, until they are started.
+    local: Option<Local>,
+    /// Its own ranks, if it has any.
+    crew: Option<Crew>,
+    /// Those on other hosts, if there are any.
+    far: Option<Far>,
+    /// After all processes, which are ended first.
+    watcher: Watcher,
     exchange: Option<Exchange>,
     stdout: Stream,
     stderr: Stream,
@@ -53,71 +62,22 @@ enum Event {
     StderrWritable,
     /// Somebody speaks, or can be spoken to, in the wire-up.
     Exchange,
+    /// The agent at this place has something to tell.
+    Branch(usize),
     /// Of the rank at this place in the crew.
     Death(usize),
 }
 
 impl Supervisor {
-    /// Starts the ranks of `job`.
-    pub(crate) fn start(job: Job) -> Result<Self, LaunchError> {
-        let size = job.plan.size();
-        raise_descriptor_limit(size)?;
-        // First, for it is a copy of this process and would keep the memory of the segment as long as itself.
-        let watcher = Watcher::start(size).map_err(LaunchError::system("start its watcher"))?;
-        let started = Instant::now();
-        let mut exchange = exchange(&job)?;
-        let muster = Muster {
-            plan: &job.plan,
-            ranks: (0..size).collect(),
-            arena_bytes: job.arena_bytes,
-            input: job.input == Input::Console,
-        };
-        let places = (0..size).map(|rank| watcher.place(rank));
-        let (crew, pipes) = Crew::start(&muster, exchange.as_mut(), places)?;
-        Self::watch(job, crew, watcher, exchange, pipes, started)
-            .map_err(LaunchError::system("watch the ranks"))
-    }
-
-    fn watch(
-        job: Job,
-        crew: Crew,
-        watcher: Watcher,
-        exchange: Option<Exchange>,
-        mut pipes: Vec<Pipes>,
-        started: Instant,
-    ) -> io::Result<Self> {
-        let size = job.plan.size();
-        let target = pipes[0].stdin.take();
-        let stdin =
-            target.map(|target| Pump::new(io::stdin().as_fd().try_clone_to_owned()?, target));
-        let (outs, errs): (Vec<_>, Vec<_>) = pipes
-            .into_iter()
-            .map(|ends| (ends.stdout, ends.stderr))
-            .unzip();
-        let limit = line_limit(size);
-        let (stdout, stderr) = sinks(job.output, size)?;
-        Ok(Self {
-            crew,
-            _watcher: watcher,
-            exchange,
-            stdout: Stream::new(outs, stdout, limit)?,
-            stderr: Stream::new(errs, stderr, limit)?,
-            stdin: stdin.transpose()?,
-            interrupts: job.interrupts,
-            course: Course::new(started, job.time_limit, job.grace),
-            notices: Vec::new(),
-            is_abandoned: false,
-        })
-    }
-
     /// Runs the loop until every rank has ended and all output is written.
     pub(crate) fn run(mut self) -> Result<Outcome, LaunchError> {
         loop {
             self.stdout.drain();
             self.stderr.drain();
-            let is_running = self.crew.running().next().is_some();
-            let is_written = self.stdout.is_done() && self.stderr.is_done();
-            if !is_running && (is_written || self.is_abandoned) {
+            self.start_local()?;
+            self.talk()
+                .map_err(LaunchError::system("serve the wire-up"))?;
+            if self.is_over() {
                 return Ok(self.into_outcome());
             }
             let ready = self
@@ -126,31 +86,56 @@ impl Supervisor {
             let (deaths, others): (Vec<_>, Vec<_>) = ready
                 .into_iter()
                 .partition(|event| matches!(event, Event::Death(_)));
+            self.hear_agents(&others)?;
             for event in others {
-                self.handle(event);
+                self.handle(event)?;
             }
             self.bury(&deaths)
                 .map_err(LaunchError::system("wait for a rank"))?;
-            if let Some(exchange) = &mut self.exchange {
-                let advanced = exchange.advance();
-                advanced.map_err(LaunchError::system("serve the wire-up"))?;
-            }
-            let orders = self.course.tick(&self.running(), Instant::now());
-            self.carry_out(orders);
+            self.tick()?;
         }
+    }
+
+    /// Whether all ranks have ended, all output is written, and no agent is left.
+    fn is_over(&mut self) -> bool {
+        let is_running = self.roster.running().next().is_some();
+        let is_written = self.stdout.is_done() && self.stderr.is_done();
+        if is_running || !(is_written || self.is_abandoned) {
+            return false;
+        }
+        self.far.as_mut().is_none_or(Far::finish)
+    }
+
+    /// Moves what goes between ranks and agents in the wire-up, and to the agents.
+    fn talk(&mut self) -> io::Result<()> {
+        if let Some(exchange) = &mut self.exchange {
+            exchange.advance()?;
+        }
+        if let Some(far) = &mut self.far {
+            far.carry(self.exchange.as_mut());
+            far.grant(&self.stdout, &self.stderr);
+            if let Some(stdin) = &mut self.stdin {
+                far.pour(stdin.pieces());
+            }
+            far.flush();
+        }
+        Ok(())
     }
 
     /// Blocks until something has happened, or it is time for the course to act.
     fn wait(&self) -> io::Result<Vec<Event>> {
         let retry = self.stdin.as_ref().and_then(Pump::deadline);
         let exchange = self.exchange.as_ref().and_then(Exchange::deadline);
-        let deadlines = [self.course.deadline(), retry, exchange];
+        let far = self.far.as_ref().and_then(Far::deadline);
+        let deadlines = [self.course.deadline(), retry, exchange, far];
         let deadline = deadlines.into_iter().flatten().min();
+        let far = self.far.iter().flat_map(Far::interests);
         let exchange = self.exchange.iter().flat_map(Exchange::interests);
         let (mut polled, events): (Vec<_>, Vec<_>) = self
             .sources()
             .map(|(event, descriptor, flags)| (PollFd::new(descriptor, flags), event))
             .chain(exchange.map(|interest| (interest, Event::Exchange)))
+            .chain(far.map(|(index, interest)| (interest, Event::Branch(index))))
             .unzip();
         match poll(&mut polled, timeout(deadline)) {
             Ok(_) | Err(Errno::EINTR) => {}
@@ -190,7 +175,7 @@ impl Supervisor {
         let console = console
             .into_iter()
             .filter_map(move |(event, sink)| Some((event, sink?, writable)));
-        let deaths = self.crew.deaths();
+        let deaths = self.crew.iter().flat_map(Crew::deaths);
         let deaths = deaths.map(move |(index, death)| (Event::Death(index), death, readable));
         interrupts
             .chain(input)
@@ -200,9 +185,9 @@ impl Supervisor {
             .chain(deaths)
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: Event) -> Result<(), LaunchError> {
         match event {
-            Event::Interrupt => self.interrupt(),
+            Event::Interrupt => self.interrupt()?,
             Event::Input => self.stdin.iter_mut().for_each(Pump::advance),
             Event::Stdout(rank) => self.stdout.read(rank),
             Event::Stderr(rank) => self.stderr.read(rank),
@@ -218,28 +203,36 @@ impl Supervisor {
                 // There is no place left to report that there is no place to report to.
                 self.stderr.sink_mut().write().ok();
             }
-            // All who speak are heard together, after this, and who has died is buried then.
-            Event::Exchange | Event::Death(_) => {}
+            // Agents have been heard, all who speak in the wire-up are heard together, and who has died is buried then.
+            Event::Branch(_) | Event::Exchange | Event::Death(_) => {}
         }
+        Ok(())
     }
 
-    fn interrupt(&mut self) {
+    fn interrupt(&mut self) -> Result<(), LaunchError> {
         while let Some(request) = self.interrupts.as_ref().and_then(Interrupts::next) {
             match request {
                 Request::End(signal) => {
-                    self.is_abandoned |= self.course.was_interrupted() || self.running().is_empty();
+                    self.check_started(|waiting| LaunchError::Interrupted {
+                        signal: signal as i32,
+                        waiting,
+                    })?;
+                    self.is_abandoned |=
+                        self.course.was_interrupted() || self.roster.running().next().is_none();
                     let orders = self.course.interrupted(signal);
                     self.carry_out(orders);
                 }
                 Request::Relay(signal) => self.signal_all(signal),
                 Request::Suspend => {
                     self.signal_all(Signal::SIGSTOP);
+                    self.far.iter_mut().for_each(Far::flush);
                     // Whether or not it stopped, the ranks go on with the launcher.
                     Interrupts::suspend().ok();
                     self.signal_all(Signal::SIGCONT);
                 }
             }
         }
+        Ok(())
     }
 
     /// Waits for the ranks that have ended, after which nothing of them is left but what they wrote.
@@ -249,16 +242,14 @@ impl Supervisor {
             let &Event::Death(index) = event else {
                 continue;
             };
-            let death = self.crew.bury(index)?;
+            let Some(crew) = &mut self.crew else { continue };
+            let death = crew.bury(index)?;
             if let Some(exchange) = &mut self.exchange {
                 exchange.died(death.rank, death.exit);
             }
             self.stdout.ended(death.rank);
             self.stderr.ended(death.rank);
-            if death.rank == 0 {
-                self.stdin.iter_mut().for_each(Pump::close);
-            }
-            deaths.push(death);
+            deaths.extend(self.note_death(death));
         }
         if !deaths.is_empty() {
             // The last words of a rank come before the news of its death.
@@ -266,6 +257,29 @@ impl Supervisor {
             let orders = self.course.exited(&deaths, Instant::now());
             self.carry_out(orders);
         }
+        Ok(())
+    }
+
+    /// Writes the end of a rank down; `None` if it is no news.
+    fn note_death(&mut self, death: Death) -> Option<Death> {
+        if death.rank == 0 {
+            self.stdin.iter_mut().for_each(Pump::close);
+        }
+        let host = self.roster.host(death.rank);
+        let is_news = self.roster.ended(death.rank, death.pid, death.exit);
+        is_news.then_some(Death { host, ..death })
+    }
+
+    /// Does what the time asks for.
+    fn tick(&mut self) -> Result<(), LaunchError> {
+        let now = Instant::now();
+        if let Some(limit) = self.course.passed_limit(now) {
+            self.check_started(|waiting| LaunchError::Late { limit, waiting })?;
+        }
+        let running: Vec<_> = self.roster.running().collect();
+        let orders = self.course.tick(&running, now);
+        self.carry_out(orders);
+        self.tick_far(now);
         Ok(())
     }
 
@@ -280,20 +294,21 @@ impl Supervisor {
         }
     }
 
-    fn signal_all(&self, signal: Signal) {
-        self.crew.signal(signal);
-    }
-
-    fn running(&self) -> Vec<usize> {
-        self.crew.running().collect()
+    fn signal_all(&mut self, signal: Signal) {
+        if let Some(crew) = &self.crew {
+            crew.signal(signal);
+        }
+        if let Some(far) = &mut self.far {
+            far.signal(signal);
+        }
     }
 
     fn into_outcome(self) -> Outcome {
         let mut stdout = self.stdout.into_captured().unwrap_or_default().into_iter();
         let mut stderr = self.stderr.into_captured().unwrap_or_default().into_iter();
-        let ranks = self.crew.exits().map(|(_, pid, exit)| RankOutcome {
+        let ranks = self.roster.exits().map(|(pid, exit)| RankOutcome {
             pid,
-            exit: exit.expect("the loop ends when all ranks have"),
+            exit,
             stdout: stdout.next().unwrap_or_default(),
             stderr: stderr.next().unwrap_or_default(),
         });
@@ -305,76 +320,11 @@ impl Supervisor {
     }
 }
 
-/// The wire-up of a job whose ranks do not meet in the segment.
-fn exchange(job: &Job) -> Result<Option<Exchange>, LaunchError> {
-    if !job.has_wireup {
-        return Ok(None);
-    }
-    let size = number(job.plan.size());
-    let shape = Shape::new(size).with_ranks(0..size);
-    let job = job_number().map_err(LaunchError::system("number the job"))?;
-    let mut exchange = Exchange::root(job, shape)?;
-    // All are on this host, so nobody needs to be reached from elsewhere.
-    exchange.reached_by(Some(Ipv4Addr::LOCALHOST.into()));
-    Ok(Some(exchange))
-}
-
-/// For standard output and standard error.
-fn sinks(output: Output, ranks: usize) -> io::Result<(Sink, Sink)> {
-    let memory = || Sink::Memory(vec![Vec::new(); ranks]);
-    let tagged = match output {
-        Output::Console { tagged } => tagged,
-        Output::Capture => return Ok((memory(), memory())),
-    };
-    let (stdout, stderr) = (io::stdout(), io::stderr());
-    let first = Funnel::new(stdout.as_fd().try_clone_to_owned()?, tagged);
-    let second = if is_same(stdout.as_fd(), stderr.as_fd()) {
-        first.beside()
-    } else {
-        Funnel::new(stderr.as_fd().try_clone_to_owned()?, tagged)
-    };
-    Ok((Sink::Descriptor(first), Sink::Descriptor(second)))
-}
-
-/// Beyond how many bytes the lines of each of `ranks` ranks may be cut.
-fn line_limit(ranks: usize) -> usize {
-    match ranks {
-        // One rank has nobody to mix its lines with: a prompt without a newline shows at once.
-        1 => 0,
-        _ => (LINES_OF_ALL / ranks).clamp(LEAST_LINE, MOST_LINE),
-    }
-}
-
 /// Rounded up, for a wait that ends too early would only be repeated.
-fn timeout(deadline: Option<Instant>) -> PollTimeout {
+pub(crate) fn timeout(deadline: Option<Instant>) -> PollTimeout {
     deadline.map_or(PollTimeout::NONE, |deadline| {
         let left = deadline.saturating_duration_since(Instant::now());
         let rounded = left.saturating_add(Duration::from_millis(1));
         PollTimeout::try_from(rounded).unwrap_or(PollTimeout::MAX)
     })
-}
-
-/// A line is kept until it is whole, so this bounds the memory for each stream of a job in which every rank writes without a newline.
-const LINES_OF_ALL: usize = 16 << 20;
-const MOST_LINE: usize = 1 << 20;
-/// The usual capacity of a pipe, so no more than the kernel keeps for the rank.
-const LEAST_LINE: usize = 64 << 10;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_whole_up_to_a_mebibyte_or_a_share_of_what_all_may_take() {
-        let limits = [1, 2, 16, 32, 256, 10_000].map(line_limit);
-        let expected = [
-            0,
-            MOST_LINE,
-            MOST_LINE,
-            MOST_LINE / 2,
-            LEAST_LINE,
-            LEAST_LINE,
-        ];
-        assert_eq!(limits, expected);
-    }
 }

@@ -11,6 +11,7 @@
 //! nearest one that does, whatever the other sources say: a mistyped setting is never ignored. Each
 //! value remembers where it came from, for `phalanx info`.
 
+mod command;
 mod field;
 mod problem;
 mod resolve;
@@ -32,13 +33,15 @@ use resolve::{FILE_VARIABLE, Resolution};
 use setting::{SETTINGS, position};
 use values::Values;
 
+pub use command::{CommandLine, NoCommand};
 pub use problem::{ConfigError, Place, Problem};
 pub use text::{TextError, parse_duration, parse_size, show_duration, show_size};
 pub use values::{
-    Binding, CheckSettings, Congestion, LaunchSettings, MemorySettings, NetworkSettings,
-    OtherHosts, ProtocolSettings, SameHost, TransportSettings, WaitPolicy, WaitSettings,
+    Binding, CheckSettings, LaunchSettings, MemorySettings, NetworkSettings, OtherHosts,
+    ProtocolSettings, SameHost, TransportSettings, WaitPolicy, WaitSettings,
 };
 
+pub use phalanx_transport::quic::Congestion;
 pub use phalanx_wireup::interfaces::Selection;
 
 /// The value of every setting, and where each came from. Once made it does not change, so every value in it

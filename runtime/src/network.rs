@@ -6,7 +6,7 @@ use std::time::Duration;
 use phalanx_transport::quic::{Identity, QuicError, QuicSettings, QuicSocket};
 use phalanx_wireup::interfaces::{self, Interface, Reach};
 
-use crate::config::{Congestion, NetworkSettings};
+use crate::config::NetworkSettings;
 use crate::error::JoinError;
 
 /// Binds a socket for `identity`. Returns it with the addresses to tell others, the best first; `reached` is one by which others have
@@ -77,12 +77,7 @@ fn quic_settings(settings: &NetworkSettings) -> QuicSettings {
     quic.dial_deadline = settings.dial_deadline;
     quic.idle_timeout = settings.idle_timeout;
     quic.keep_alive = (settings.idle_timeout / 5).min(LONGEST_SILENCE);
-    quic.congestion = match settings.congestion {
-        Congestion::Lan => phalanx_transport::quic::Congestion::Lan,
-        Congestion::Cubic => phalanx_transport::quic::Congestion::Cubic,
-        Congestion::Bbr => phalanx_transport::quic::Congestion::Bbr,
-        Congestion::NewReno => phalanx_transport::quic::Congestion::NewReno,
-    };
+    quic.congestion = settings.congestion;
     quic.largest_packet = settings.largest_packet;
     quic.socket_buffer = usize::try_from(settings.socket_buffer).unwrap_or(usize::MAX);
     quic.tick = settings.tick;

@@ -15,11 +15,13 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 mod frames;
+mod opening;
 mod seal;
 mod stream;
 mod token;
 
 use frames::Frames;
+use opening::Opening;
 use seal::{Opened, Seal};
 pub use stream::{Halves, Stream};
 pub use token::{Token, TokenError, TokenProblem};
@@ -44,6 +46,7 @@ pub use token::{Token, TokenError, TokenProblem};
 /// ```
 pub struct Channel {
     stream: Box<dyn Stream>,
+    opening: Option<Opening>,
     incoming: Frames,
     outgoing: Vec<u8>,
     seal: Seal,
@@ -60,11 +63,49 @@ impl Channel {
         set_nonblocking(stream.output())?;
         Ok(Self {
             stream: Box::new(stream),
+            opening: None,
             incoming: Frames::default(),
             outgoing: Vec::new(),
             seal: Seal::None,
             has_ended: false,
         })
+    }
+
+    /// Has a line of text on both sides come before all frames. `ours` is sent; what arrives is thrown away up to a line that begins
+    /// with `mark`, for others may write into the stream before the program does that is to answer.
+    ///
+    /// # Examples
+    /// ```
+    /// use std::io::Write;
+    /// use std::os::unix::net::UnixStream;
+    /// use phalanx_wireup::Channel;
+    ///
+    /// let (here, mut there) = UnixStream::pair()?;
+    /// let mut channel = Channel::plain(here)?.opening("asker 1", "answerer ");
+    /// there.write_all(b"Welcome to this machine!\nanswerer 2\n")?;
+    /// channel.fill()?;
+    /// assert_eq!(channel.opened(), Some("2"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn opening(mut self, ours: &str, mark: &'static str) -> Self {
+        self.outgoing.extend_from_slice(ours.as_bytes());
+        self.outgoing.push(b'\n');
+        self.opening = Some(Opening::new(mark));
+        self
+    }
+
+    /// What the other side's line says after the mark, once it is there.
+    #[must_use]
+    pub fn opened(&self) -> Option<&str> {
+        self.opening.as_ref()?.line()
+    }
+
+    /// What came before the other side's line.
+    #[must_use]
+    pub fn noise(&self) -> String {
+        let opening = self.opening.as_ref();
+        opening.map(Opening::noise).unwrap_or_default()
     }
 
     /// Sealed frames, for the side that opened the connection.
@@ -131,11 +172,23 @@ impl Channel {
                     self.has_ended = true;
                     break;
                 }
-                Ok(count) => self.incoming.push(&buffer[..count]),
+                Ok(count) => self.take(&buffer[..count])?,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(error) => return Err(error.into()),
             }
+        }
+        Ok(())
+    }
+
+    fn take(&mut self, bytes: &[u8]) -> Result<(), ChannelError> {
+        match &mut self.opening {
+            Some(opening) if opening.line().is_none() => {
+                if let Some(frames) = opening.push(bytes)? {
+                    self.incoming.push(&frames);
+                }
+            }
+            _ => self.incoming.push(bytes),
         }
         Ok(())
     }
@@ -187,8 +240,8 @@ impl Channel {
         !self.outgoing.is_empty()
     }
 
-    /// What to wait for.
-    pub(crate) fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
+    /// The descriptors that [`wait`](Self::wait) waits at, for an own loop.
+    pub fn interests(&self) -> impl Iterator<Item = PollFd<'_>> {
         let reading = PollFd::new(self.stream.input(), PollFlags::POLLIN);
         let writing = self.has_more_to_write();
         let writing = writing.then(|| PollFd::new(self.stream.output(), PollFlags::POLLOUT));
@@ -237,6 +290,9 @@ pub enum ChannelError {
         /// The length.
         length: usize,
     },
+    /// The line that comes first did not come.
+    #[error("what arrives is no word of ours: something else speaks here")]
+    NoOpening,
     /// The cipher cannot be used.
     #[error("the cipher of the channel failed: {0}")]
     Cipher(String),

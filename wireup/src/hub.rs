@@ -12,21 +12,28 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags};
 
-use crate::channel::{Channel, ChannelError, Token, wait};
-use crate::exchange::{Agent, AgentEvent, ProcessEnd, RankSet, Who};
-use crate::rendezvous;
+use crate::channel::{Channel, wait};
+use crate::exchange::{Agent, AgentEvent, ExchangeError, ProcessEnd, RankSet, Who};
+
+mod door;
+
+use door::{Door, INTRODUCTION};
 
 /// An agent with its channels. [`Client`](crate::Client) has an example.
 #[derive(Debug)]
 pub struct Hub {
     agent: Agent,
     links: Vec<Link>,
+    /// Peers with whom the owner of the hub exchanges the frames, and those for them.
+    carried: Vec<Who>,
+    to_carry: VecDeque<(Who, Arc<[u8]>)>,
     /// Ranks whose channels have ended and whose processes, as far as is known, have not.
     silent: Vec<Silent>,
     door: Option<Door>,
@@ -65,15 +72,6 @@ pub enum HubEvent {
     },
 }
 
-/// A listener, and what who comes has to know.
-#[derive(Debug)]
-struct Door {
-    listener: TcpListener,
-    token: Token,
-    /// Until when it is left alone, after it failed.
-    stuck_until: Option<Instant>,
-}
-
 #[derive(Debug)]
 struct Link {
     channel: Channel,
@@ -107,6 +105,8 @@ impl Hub {
         Self {
             agent,
             links: Vec::new(),
+            carried: Vec::new(),
+            to_carry: VecDeque::new(),
             silent: Vec::new(),
             door: None,
             events: VecDeque::new(),
@@ -135,6 +135,33 @@ impl Hub {
         });
     }
 
+    /// Leaves it to the owner of the hub to move frames from and to `peer`, who has a way of their own:
+    /// [`handle_carried`](Self::handle_carried), [`poll_carried`](Self::poll_carried).
+    pub fn carry(&mut self, peer: Who) {
+        self.carried.push(peer);
+    }
+
+    /// Takes in a frame that the owner has brought from `peer`.
+    ///
+    /// # Errors
+    /// When it is none that may come from there now. The owner then ends its way to `peer`, and says so:
+    /// [`end_carried`](Self::end_carried).
+    pub fn handle_carried(&mut self, peer: Who, frame: &[u8]) -> Result<(), ExchangeError> {
+        self.agent.handle_frame(peer, frame)
+    }
+
+    /// The next frame that the owner shall bring to somebody. Does not write to any channel: [`turn`](Self::turn) does.
+    pub fn poll_carried(&mut self) -> Option<(Who, Arc<[u8]>)> {
+        self.to_carry.pop_front()
+    }
+
+    /// Takes note that the owner's way to `peer` has ended.
+    pub fn end_carried(&mut self, peer: Who, cause: &str) {
+        self.carried.retain(|carried| *carried != peer);
+        self.to_carry.retain(|(to, _)| *to != peer);
+        self.agent.handle_closed(peer, cause);
+    }
+
     /// Takes note that the process of `rank` has ended. What it said before counts: one that has left is not lost.
     pub fn handle_death(&mut self, rank: u32, end: ProcessEnd) {
         let who = Who::Rank(rank);
@@ -146,20 +173,6 @@ impl Hub {
         }
         self.silent.retain(|silent| silent.who != who);
         self.agent.handle_death(rank, end);
-    }
-
-    /// Lets children in by `listener` who know `token`. Who has not said its name after ten seconds is turned away.
-    ///
-    /// # Errors
-    /// When the listener cannot be made non-blocking.
-    pub fn open_door(&mut self, listener: TcpListener, token: Token) -> io::Result<()> {
-        listener.set_nonblocking(true)?;
-        self.door = Some(Door {
-            listener,
-            token,
-            stuck_until: None,
-        });
-        Ok(())
     }
 
     /// The agent, to look at.
@@ -247,57 +260,6 @@ impl Hub {
         self.agent.is_finished() && !links.any(|link| link.channel.has_more_to_write())
     }
 
-    /// The door, if somebody may come in. A door that is not open is not waited at, for it would end each wait at once.
-    fn open(&self) -> Option<&Door> {
-        let has_room = self.links.len() < self.agent.children() + MOST_STRANGERS;
-        self.door
-            .as_ref()
-            .filter(|door| has_room && door.stuck_until.is_none())
-    }
-
-    /// Lets in who stands at the door.
-    fn admit(&mut self) {
-        if let Some(door) = &mut self.door {
-            let now = Instant::now();
-            door.stuck_until = door.stuck_until.filter(|&end| end > now);
-        }
-        while let Some(door) = self.open() {
-            let (stream, from) = match door.listener.accept() {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    self.wait_at_door(error);
-                    return;
-                }
-            };
-            let prepared = rendezvous::prepare(&stream).map_err(ChannelError::from);
-            match prepared.and_then(|()| Channel::answering(stream, &door.token)) {
-                Ok(channel) => {
-                    let deadline = Instant::now() + INTRODUCTION;
-                    self.links.push(Link {
-                        channel,
-                        peer: Peer::Stranger { from, deadline },
-                        is_watched: false,
-                    });
-                }
-                Err(error) => self.events.push_back(HubEvent::Refused {
-                    from,
-                    cause: error.to_string(),
-                }),
-            }
-        }
-    }
-
-    /// Leaves the door alone for a while, unless it is only that nobody stands there.
-    fn wait_at_door(&mut self, cause: io::Error) {
-        use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
-        if !matches!(cause.kind(), ConnectionAborted | Interrupted | WouldBlock) {
-            if let Some(door) = &mut self.door {
-                door.stuck_until = Some(Instant::now() + STUCK);
-            }
-            self.events.push_back(HubEvent::DoorStuck { cause });
-        }
-    }
-
     /// Takes in what has come by all channels, and closes those that are of no more use.
     fn take_in(&mut self) {
         let mut index = 0;
@@ -313,6 +275,10 @@ impl Hub {
     /// Writes what the agent has to say.
     fn send(&mut self) {
         while let Some((to, frame)) = self.agent.poll_frame() {
+            if self.carried.contains(&to) {
+                self.to_carry.push_back((to, frame));
+                continue;
+            }
             let mut links = self.links.iter_mut();
             let link = links.find(|link| matches!(link.peer, Peer::Known(who) if who == to));
             // A channel that cannot take it is closed when it is read or flushed.
@@ -422,15 +388,5 @@ pub enum HubError {
     },
 }
 
-/// How long a stranger may take to prove that it knows the token and to say its name. Both are a round trip; a machine that
-/// starts a thousand ranks at once is slow.
-const INTRODUCTION: Duration = Duration::from_secs(10);
-
 /// How long the process of a closed channel has to be seen to have ended: usually microseconds, on a busy machine longer.
 const DEATH: Duration = Duration::from_secs(1);
-
-/// How long a door is left alone that could let nobody in.
-const STUCK: Duration = Duration::from_secs(1);
-
-/// Strangers beside as many as may still come rightly, so that they cannot use up the descriptors of this process.
-const MOST_STRANGERS: usize = 64;

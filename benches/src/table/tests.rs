@@ -87,7 +87,7 @@ latency: one way in us, and as a multiple of the floor (2 ranks)
             "  no idle peers, inproc               13.9 us    13.9 us    13.9 us",
             "  255 idle peers, inproc              51.3 us    51.3 us    51.3 us",
             "  shm: 1.48 x and 5.48 x the floor: the idle ones cost 270 %",
-            "  quic: 20.3 x and 75.0 x the floor: the idle ones cost 270 %",
+            "  quic: 1.01 us and 3.75 us: the idle ones cost 270 %",
             "  inproc: 277 x and 1026 x the floor: the idle ones cost 270 %",
         ]
     );

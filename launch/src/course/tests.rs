@@ -11,7 +11,13 @@ fn course(limit: Option<Duration>) -> (Course, Instant) {
 
 fn death(rank: usize, exit: Exit) -> Death {
     let pid = 100 + u32::try_from(rank).unwrap();
-    Death { rank, pid, exit }
+    let host = None;
+    Death {
+        rank,
+        pid,
+        host,
+        exit,
+    }
 }
 
 #[test]
@@ -192,4 +198,37 @@ fn output_that_nobody_reads_is_given_up_at_the_time_limit_alone() {
     );
     assert_eq!(course.tick(&[], now + GRACE), Orders::default());
     assert_eq!(course.deadline(), None, "there is nothing more to wait for");
+}
+
+#[test]
+fn a_lost_host_ends_the_job_unless_it_is_ending() {
+    let (mut course, now) = course(None);
+    let orders = course.host_lost("b", vec!["host b was lost".to_owned()], now);
+    assert_eq!(orders.signal, Some(Signal::SIGTERM));
+    assert_eq!(orders.notices, ["host b was lost"]);
+    let orders = course.host_lost("c", vec!["host c was lost".to_owned()], now);
+    assert_eq!(orders, Orders::default(), "consequences are not named");
+    let host = "b".to_owned();
+    assert_eq!(course.into_ending(), Ending::HostLost { host });
+}
+
+#[test]
+fn a_host_that_is_lost_after_an_interrupt_ends_the_others_and_not_the_verdict() {
+    let (mut course, now) = course(None);
+    let _ = course.interrupted(Signal::SIGINT);
+    let orders = course.host_lost("b", vec!["host b was lost".to_owned()], now);
+    assert_eq!(orders.signal, Some(Signal::SIGTERM));
+    assert_eq!(course.into_ending(), Ending::Interrupted { signal: 2 });
+}
+
+#[test]
+fn a_death_elsewhere_is_named_with_its_host() {
+    let (mut course, now) = course(None);
+    let death = Death {
+        host: Some("b".into()),
+        ..death(3, Exit::Signal(11))
+    };
+    let orders = course.exited(&[death], now);
+    let named = "rank 3 (pid 103 on host b) was killed by signal 11 (SIGSEGV)";
+    assert_eq!(orders.notices, [named]);
 }

@@ -120,7 +120,7 @@ fn what_is_wrong_with_a_command_line_is_said() {
         (&["-n", "0", "true"][..], "at least one"),
         (&["-n", "many", "true"], "--ranks <N>"),
         (&["-n", "1"], "PROGRAM"),
-        (&["true"], "--ranks <N>"),
+        (&["true"], "Write -n N, or name hosts"),
         (&["-n", "100000", "true"], "100000 ranks"),
         (
             &["-n", "1", "true", ":", "true"],

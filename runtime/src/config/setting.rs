@@ -6,9 +6,11 @@
 
 use std::time::Duration;
 
+use phalanx_transport::quic::Congestion;
+
 use super::{
     field::{Bounds, Field, Number, NumberOr, OneOf, TextOr},
-    values::{Binding, Congestion, KIB, MIB, OtherHosts, SameHost, WaitPolicy},
+    values::{Binding, KIB, MIB, OtherHosts, SameHost, WaitPolicy},
 };
 
 /// One row of the list.
@@ -250,6 +252,35 @@ pub(super) static SETTINGS: &[Setting] = &[
             word: "none",
             at: |values| &mut values.launch.timeout,
             bounds: Bounds::within(Duration::from_millis(1)..=Duration::from_secs(YEAR)),
+        },
+    },
+    Setting {
+        key: "launch.agent",
+        variable: "PHALANX_LAUNCH_AGENT",
+        meaning: "what reaches other hosts: a command line, to which a host and a command for its shell are appended",
+        field: &TextOr {
+            word: "ssh",
+            at: |values| &mut values.launch.agent,
+            grammar: "a command line such as ssh -F 'my config'",
+        },
+    },
+    Setting {
+        key: "launch.remote_phalanx",
+        variable: "PHALANX_REMOTE_PHALANX",
+        meaning: "the command phalanx of other hosts; auto looks where it is on this one, and then in their PATH",
+        field: &TextOr {
+            word: "auto",
+            at: |values| &mut values.launch.remote_phalanx,
+            grammar: "a path",
+        },
+    },
+    Setting {
+        key: "launch.fan_out",
+        variable: "PHALANX_FAN_OUT",
+        meaning: "how many other hosts the launcher, and each of those, reaches itself",
+        field: &Number {
+            at: |values| &mut values.launch.fan_out,
+            bounds: Bounds::within(1..=1024),
         },
     },
     Setting {

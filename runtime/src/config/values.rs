@@ -5,7 +5,10 @@
 
 use std::time::Duration;
 
+use phalanx_transport::quic::Congestion;
 use phalanx_wireup::interfaces::Selection;
+
+use super::command::CommandLine;
 
 /// Everything that can be set. It is read once, when a world or a job is built.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -90,21 +93,6 @@ impl Default for NetworkSettings {
     }
 }
 
-/// What decides how much may be under way on a path.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Congestion {
-    /// Loss behind a queue costs much, any other little: for networks that one owner runs.
-    #[default]
-    Lan,
-    /// Loss costs much, time restores it: fair, and slow where packets are lost at random.
-    Cubic,
-    /// By measured bandwidth and delay: holds its speed under random loss, and takes more than its share.
-    Bbr,
-    /// The oldest and simplest.
-    NewReno,
-}
-
 /// `protocol.*`: the thresholds between the ways to move a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -187,7 +175,7 @@ pub enum WaitPolicy {
 }
 
 /// `launch.*`: how `phalanx run` starts the ranks.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LaunchSettings {
     /// What a rank is bound to.
@@ -196,6 +184,25 @@ pub struct LaunchSettings {
     pub tag_output: bool,
     /// The longest time a job may take; `None` lets it run for ever.
     pub timeout: Option<Duration>,
+    /// What starts agents on other hosts; `None` is `ssh`.
+    pub agent: Option<CommandLine>,
+    /// The command `phalanx` of other hosts; `None` looks where it is on this one, and then in their `PATH`.
+    pub remote_phalanx: Option<String>,
+    /// How many agents the launcher, and each agent, starts itself.
+    pub fan_out: u32,
+}
+
+impl Default for LaunchSettings {
+    fn default() -> Self {
+        Self {
+            bind: Binding::None,
+            tag_output: false,
+            timeout: None,
+            agent: None,
+            remote_phalanx: None,
+            fan_out: 16,
+        }
+    }
 }
 
 /// What a rank is bound to.

@@ -32,6 +32,9 @@ fn two_values(index: usize) -> [&'static str; 2] {
         "wait.sleep" | "launch.timeout" => ["1ms", "2s"],
         "launch.bind" => ["core", "core"],
         "launch.tag_output" => ["true", "true"],
+        "launch.agent" => ["rsh -q", "ssh -F 'my config'"],
+        "launch.remote_phalanx" => ["/opt/phalanx", "phalanx2"],
+        "launch.fan_out" => ["1", "1024"],
         "checks.types" => ["false", "false"],
         key => panic!("give this test two values of {key}"),
     }
