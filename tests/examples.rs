@@ -6,7 +6,7 @@ use std::process::Command;
 
 use phalanx::World;
 use phalanx::testing::{InprocSettings, Job};
-use phalanx_launch::Ending;
+use phalanx_launch::{Ending, Plan};
 
 use crate::harness;
 use crate::hosts::{self, Family, Network};
@@ -110,7 +110,11 @@ fn launched(function: impl Fn(), transport: &str) -> String {
     let program = harness::program(function)
         .variable("PHALANX_TRANSPORT", transport)
         .variable(SIDE_BY_SIDE.0, SIDE_BY_SIDE.1);
-    let outcome = harness::run_program(RANKS, program);
+    let job = phalanx_launch::Job::new(Plan::new(RANKS, program).unwrap());
+    let outcome = harness::run_job(match transport {
+        "quic" => job.wireup(),
+        _ => job,
+    });
     assert_eq!(
         outcome.ending,
         Ending::Success,

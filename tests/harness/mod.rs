@@ -23,7 +23,12 @@ pub(crate) fn succeed(ranks: usize, function: impl Fn()) {
 
 /// Runs `ranks` ranks of `program`.
 pub(crate) fn run_program(ranks: usize, program: Program) -> Outcome {
-    let job = Job::new(Plan::new(ranks, program).unwrap()).output(Output::Capture);
+    run_job(Job::new(Plan::new(ranks, program).unwrap()))
+}
+
+/// Runs a job.
+pub(crate) fn run_job(job: Job) -> Outcome {
+    let job = job.output(Output::Capture);
     // No rank takes this long: the limits turn a hang into a failure that names who still ran.
     let job = job.time_limit(Duration::from_secs(300));
     let outcome = job.grace(Duration::from_secs(60)).run().unwrap();

@@ -39,9 +39,7 @@ pub(crate) mod ranks {
     #[test]
     pub(crate) fn exchange() {
         harness::rank(|world| {
-            if std::env::var_os("NOLINKS").is_none() {
-                links_are_the_best_there_are(world)?;
-            }
+            links_are_the_best_there_are(world)?;
             everything(world)
         });
     }
