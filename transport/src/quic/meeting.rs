@@ -4,20 +4,22 @@
 //! sender has proved that it can be reached where it claims to be.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use phalanx_shm::Death;
 use quinn_proto::crypto::rustls::HandshakeData;
-use quinn_proto::{ConnectionError, Incoming, TransportErrorCode, VarInt};
+use quinn_proto::{ClientConfig, ConnectionError, Incoming, TransportErrorCode, VarInt};
 use rustls::pki_types::CertificateDer;
 
 use crate::link::PeerState;
 
 use super::connection::{Conn, Stage};
-use super::driver::{Driver, Due, PATIENCE};
+use super::driver::{Driver, PATIENCE};
 use super::error::Refusal;
 use super::settings::code;
 use super::verify::Claim;
+use super::wire::Due;
 
 /// Why a connection was closed: its end is the word of the rank that closed it.
 pub(super) const LEFT: VarInt = code(0);
@@ -83,12 +85,20 @@ impl Driver {
     fn dial(&mut self, peer: usize, address: SocketAddr, now: Instant) {
         let name = self.pins.name_of(peer);
         // Refused only for addresses that nobody can listen at, which the deadline will say.
-        if let Ok((handle, quic)) = self
-            .endpoint
-            .connect(now, self.client.clone(), address, &name)
+        if let Ok((handle, quic)) =
+            self.endpoint
+                .connect(now, self.client_for(address), address, &name)
         {
             self.add(handle, Conn::new(quic, Some(peer)));
         }
+    }
+
+    fn client_for(&self, address: SocketAddr) -> ClientConfig {
+        let mut client = self.client.clone();
+        if self.wire.io.paths().is_home(address.ip()) {
+            client.transport_config(Arc::clone(&self.home.transport));
+        }
+        client
     }
 
     /// Somebody wants a connection.
@@ -114,7 +124,9 @@ impl Driver {
     }
 
     fn admit(&mut self, incoming: Incoming, from: SocketAddr, now: Instant, answer: &mut Vec<u8>) {
-        match self.endpoint.accept(incoming, now, answer, None) {
+        let is_home = self.wire.io.paths().is_home(from.ip().to_canonical());
+        let server = is_home.then(|| Arc::clone(&self.home.server));
+        match self.endpoint.accept(incoming, now, answer, server) {
             Ok((handle, quic)) => {
                 let mut conn = Conn::new(quic, None);
                 conn.patience = Some(now + PATIENCE);

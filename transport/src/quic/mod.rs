@@ -41,12 +41,14 @@ mod identity;
 mod io;
 mod keeper;
 mod meeting;
+mod paths;
 mod peer;
 mod settings;
 #[cfg(test)]
 pub(crate) mod tests;
 mod traffic;
 mod verify;
+mod wire;
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -67,6 +69,8 @@ use keeper::{Seat, Shared};
 
 pub use error::{QuicError, Refusal};
 pub use framing::StreamError;
+#[cfg(fuzzing)]
+pub use framing::read_stream;
 pub use identity::{Card, Fingerprint, Identity, JobId};
 pub use settings::{Congestion, QuicSettings};
 
