@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn_proto::{Incoming, ServerConfig};
+use quinn_proto::{ClientConfig, Incoming, ServerConfig};
 
 use super::connection::{Conn, Stage};
-use super::driver::{Driver, Due, PATIENCE};
+use super::driver::{Driver, PATIENCE};
 use super::ending::{GIVEN_UP, REDUNDANT};
+use super::wire::Due;
 
 impl Driver {
     /// Sees to it that there will be a connection to `peer`.
@@ -133,12 +134,18 @@ impl Driver {
     fn dial(&mut self, peer: usize, address: SocketAddr, now: Instant) {
         let name = self.pins.name_of(peer);
         // Refused only for addresses that nobody can listen at, which the deadline will say.
-        if let Ok((handle, quic)) = self
-            .endpoint
-            .connect(now, self.client.clone(), address, &name)
+        if let Ok((handle, quic)) =
+            self.endpoint
+                .connect(now, self.client_for(address), address, &name)
         {
             self.add(handle, Conn::new(quic, Some(peer)));
         }
+    }
+
+    fn client_for(&self, address: SocketAddr) -> ClientConfig {
+        let mut client = self.client.clone();
+        client.transport_config(Arc::clone(&self.manners_to(address).transport));
+        client
     }
 
     /// Somebody wants a connection.
@@ -162,20 +169,24 @@ impl Driver {
                 self.wire.io.send(transmit, answer);
             }
         } else {
-            let config = (!is_known).then(|| Arc::clone(&self.for_strangers));
-            self.admit(incoming, config, now, answer);
+            let manners = self.manners_to(from);
+            let config = match is_known {
+                true => &manners.server,
+                false => &manners.for_strangers,
+            };
+            self.admit(incoming, Arc::clone(config), now, answer);
         }
     }
 
     fn admit(
         &mut self,
         incoming: Incoming,
-        config: Option<Arc<ServerConfig>>,
+        config: Arc<ServerConfig>,
         now: Instant,
         answer: &mut Vec<u8>,
     ) {
         let from = incoming.remote_address();
-        match self.endpoint.accept(incoming, now, answer, config) {
+        match self.endpoint.accept(incoming, now, answer, Some(config)) {
             Ok((handle, quic)) => {
                 let mut conn = Conn::new(quic, None);
                 conn.patience = Some(now + PATIENCE);

@@ -477,7 +477,7 @@ impl Dialler {
             pins, mut client, ..
         } = Credentials::new(&identity).unwrap();
         pins.learn(card, 2).unwrap();
-        client.transport_config(Arc::new(patient().transport(1 << 20)));
+        client.transport_config(Arc::new(patient().transport(1 << 20, 1472)));
         let (target, name) = (card.addresses[0], pins.name_of(card.rank));
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
         let mut dial = |_| endpoint.connect(Instant::now(), client.clone(), target, &name);
