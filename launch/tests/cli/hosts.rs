@@ -37,6 +37,20 @@ fn ranks_are_numbered_over_all_hosts_and_this_one_needs_no_agent() {
 }
 
 #[test]
+fn this_host_is_known_by_each_of_its_names() {
+    let stand_in = StandIn::new();
+    let name = nix::unistd::gethostname().unwrap();
+    let name = name.to_str().unwrap();
+    let on = "echo $PHALANX_RANK ${FAKE_HOST-here} ${PHALANX_JOB:-none}";
+    let got = lines(stand_in.job(&format!("localhost,{name},:1"), &[], on));
+    assert_eq!(
+        got,
+        ["0 here none", "1 here none", "2 here none"],
+        "one segment holds all"
+    );
+}
+
+#[test]
 fn hosts_take_ranks_up_to_their_slots_one_after_the_other_or_in_turn() {
     let stand_in = StandIn::new();
     let on = "echo $PHALANX_RANK $FAKE_HOST";
