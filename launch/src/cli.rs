@@ -18,7 +18,7 @@ use crate::info::PlanArguments;
 
 mod hosts;
 
-pub(crate) use hosts::HostArguments;
+pub(crate) use hosts::{HostArguments, Placement};
 
 /// Message passing for Rust: starts ranks and looks after them.
 #[derive(Debug, Parser)]
@@ -201,7 +201,7 @@ impl RunArguments {
 
     /// The hosts of the job, if any were named.
     pub(crate) fn slots(&self) -> anyhow::Result<Option<Vec<HostSlots>>> {
-        self.hosts.slots()
+        self.hosts.placement.slots()
     }
 
     /// What the arguments ask for, without binding. The ranks read their settings from `config`. Where the number of ranks is not
