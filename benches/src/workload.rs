@@ -273,11 +273,16 @@ mod tests {
 
     #[test]
     fn every_row_of_every_test_arrives_whole_and_ends_on_both_sides() {
-        let sizes = vec![0, 8, 49, 5000, 300_000];
+        let sizes = vec![0, 8, 49, 5000, 100_000];
         let selection = Selection::new(Vec::new(), 2, sizes, true);
         let tasks_over = |transport| selection.clone().transports(vec![transport]).tasks();
         let mut tasks = Transport::ALL.map(tasks_over).concat();
-        tasks.retain(|task| task.test != Test::Startup && task.ranks <= 8);
+        // Eight ranks over a network keep a busy machine for minutes, and their messages go the same ways.
+        let most = |task: &Task| match task.transport {
+            Transport::Quic => 2,
+            _ => 8,
+        };
+        tasks.retain(|task| task.test != Test::Startup && task.ranks <= most(task));
         for task in &tasks {
             let setting = [("transport.same_host", task.transport.name())];
             let config = Config::resolve(None, [], &setting).unwrap();
