@@ -189,7 +189,7 @@ fn print_bandwidth(bytes: usize, time: Duration) {
 }
 
 const MEASURE: &str = "MEASURE_LOSSY_LINE";
-const ROUNDS: usize = 5_000;
+const ROUNDS: usize = 2_000;
 const MESSAGE: usize = 1 << 20;
 const WINDOW: usize = 16;
-const DURATION: Duration = Duration::from_secs(8);
+const DURATION: Duration = Duration::from_secs(4);
