@@ -16,7 +16,10 @@ use std::net::IpAddr;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
+use nix::ifaddrs::{InterfaceAddress, getifaddrs};
+use nix::net::if_::InterfaceFlags;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Pid, gettid};
 
@@ -49,6 +52,7 @@ impl Network {
             writeln!(script, "link set dev port{host} master bridge up").unwrap();
         }
         network.middle.ip(&script);
+        network.await_lines();
         network
     }
 
@@ -60,6 +64,7 @@ impl Network {
         network
             .middle
             .ip("link set dev port0 up\nlink set dev port1 up\n");
+        network.await_lines();
         let forwarder = network.middle.run(move || Forwarder::start(faults));
         network.forwarder = Some(forwarder);
         network
@@ -104,6 +109,23 @@ impl Network {
             ));
         }
         network
+    }
+
+    /// Waits until every host sees that its line is plugged in, which the kernel tells a moment after it was.
+    fn await_lines(&self) {
+        for host in &self.hosts {
+            host.run(|| {
+                let is_running = |found: &InterfaceAddress| {
+                    found.interface_name == "eth0"
+                        && found.flags.contains(InterfaceFlags::IFF_RUNNING)
+                };
+                let began = Instant::now();
+                while !getifaddrs().unwrap().any(|found| is_running(&found)) {
+                    assert!(began.elapsed() < HANG, "the line of a host stays down");
+                    thread::sleep(Duration::from_millis(1));
+                }
+            });
+        }
     }
 
     /// The address of a host.
@@ -215,3 +237,6 @@ impl Drop for Host {
         }
     }
 }
+
+/// Far longer than a line takes to come up.
+const HANG: Duration = Duration::from_secs(60);
