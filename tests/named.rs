@@ -19,14 +19,14 @@ fn ranks_meet_by_name_and_the_name_goes_when_all_have_come() {
 }
 
 #[test]
-fn ranks_that_share_no_memory_are_told_so() {
+fn a_stream_that_is_not_there_is_named() {
     let rank = start_with(0, 2, ("PHALANX_RENDEZVOUS", "fd:9"));
     let output = rank.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success(), "{said}");
     assert!(
-        said.contains("2 ranks were started with PHALANX_RENDEZVOUS alone"),
+        said.contains("could not take over the stream of its launcher"),
         "{said}"
     );
 }

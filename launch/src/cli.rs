@@ -18,7 +18,7 @@ use crate::info::PlanArguments;
 
 mod hosts;
 
-pub(crate) use hosts::HostArguments;
+pub(crate) use hosts::{HostArguments, Placement};
 
 /// Message passing for Rust: starts ranks and looks after them.
 #[derive(Debug, Parser)]
@@ -74,6 +74,10 @@ pub(crate) struct InfoArguments {
 /// `phalanx run`.
 #[derive(Args, Debug)]
 pub(crate) struct RunArguments {
+    /// How many ranks; with hosts as many as they have slots, unless given
+    #[arg(short = 'n', long = "ranks", value_name = "N")]
+    ranks: Option<usize>,
+
     /// Where ranks run: on any processor, or rank k on the k-th allowed one, beginning again where there are more ranks
     #[arg(long, value_enum)]
     bind: Option<Binding>,
@@ -92,10 +96,6 @@ pub(crate) struct RunArguments {
 
     #[command(flatten)]
     pub(crate) hosts: HostArguments,
-
-    /// How many ranks; with hosts as many as they have slots, unless given
-    #[arg(short = 'n', long = "ranks", value_name = "N")]
-    ranks: Option<usize>,
 
     /// The program and its arguments
     #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true)]
@@ -201,7 +201,7 @@ impl RunArguments {
 
     /// The hosts of the job, if any were named.
     pub(crate) fn slots(&self) -> anyhow::Result<Option<Vec<HostSlots>>> {
-        self.hosts.slots()
+        self.hosts.placement.slots()
     }
 
     /// What the arguments ask for, without binding. The ranks read their settings from `config`. Where the number of ranks is not

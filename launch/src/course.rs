@@ -204,6 +204,11 @@ impl Course {
         }
     }
 
+    /// Whether ranks are being ended, for whatever reason.
+    pub(crate) const fn is_ending(&self) -> bool {
+        matches!(self.state, State::Ending { .. } | State::Killing)
+    }
+
     /// The time limit, if it has passed and nothing has ended the job before.
     pub(crate) fn passed_limit(&self, now: Instant) -> Option<Duration> {
         let is_running = matches!(self.state, State::Running | State::Interrupted);

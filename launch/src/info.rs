@@ -35,11 +35,15 @@ pub(crate) fn info(arguments: &InfoArguments) -> ExitCode {
     for problem in &problems {
         eprintln!("phalanx: {problem}");
     }
-    if !arguments.plan.is_wanted() {
-        let report = Report::new(&config, problems);
-        return print(arguments, &report, text::render, code);
-    }
-    match arguments.plan.plan(&config) {
+    let plan = match arguments.plan.is_wanted() {
+        Ok(false) => {
+            let report = Report::new(&config, problems);
+            return print(arguments, &report, text::render, code);
+        }
+        Ok(true) => arguments.plan.plan(&config),
+        Err(error) => Err(error),
+    };
+    match plan {
         Ok(plan) if plan.is_refused() => print(arguments, &plan, plan::render, ExitCode::Usage),
         Ok(plan) => print(arguments, &plan, plan::render, code),
         Err(error) => {

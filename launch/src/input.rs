@@ -127,3 +127,36 @@ impl Pump {
 
 /// Shorter than it takes to type a line after `fg`.
 const RETRY: Duration = Duration::from_millis(300);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Write, pipe};
+
+    #[test]
+    fn input_for_another_host_stays_within_the_window() {
+        let (reader, mut writer) = pipe().unwrap();
+        let mut pump = Pump::far(reader.into(), 10);
+        writer.write_all(&[b'x'; 25]).unwrap();
+        drop(writer);
+        let mut sent = Vec::new();
+        for expected in [10, 10, 5] {
+            assert!(pump.waiting().is_some());
+            pump.advance();
+            let pieces = pump.pieces();
+            assert_eq!(pieces.len(), 1);
+            assert_eq!(pieces[0].len(), expected);
+            if expected == 10 {
+                assert!(pump.waiting().is_none(), "the window is full");
+                pump.arrived(10);
+            }
+            sent.extend(pieces.concat());
+        }
+        assert_eq!(sent, [b'x'; 25]);
+        pump.advance();
+        assert_eq!(pump.pieces(), [Vec::new()], "the end is an empty piece");
+        assert!(pump.waiting().is_none());
+        pump.advance();
+        assert!(pump.pieces().is_empty());
+    }
+}

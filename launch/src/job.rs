@@ -212,6 +212,14 @@ pub enum LaunchError {
         /// What happened; several lines where the other side had something to say.
         text: String,
     },
+    /// The ranks of a host cannot be named in one frame.
+    #[error(
+        "the ranks of host {host} lie in more than 4096 pieces: number those of a host one after the other (--map-by slot)"
+    )]
+    Scattered {
+        /// Its name.
+        host: String,
+    },
     /// A signal came before all hosts had started their ranks.
     #[error("ended by signal {signal} while waiting for {waiting} to start")]
     Interrupted {

@@ -95,7 +95,8 @@ pub struct Outcome {
 pub struct RankOutcome {
     /// Its process id, which may meanwhile belong to another process.
     pub pid: u32,
-    /// How it ended. A rank whose host was lost counts as killed by SIGKILL, for that is what happens to it there.
+    /// How it ended. A rank whose host was lost counts as killed by SIGKILL, for that is what happens to it there; one that was not
+    /// started any more, since others had failed on other hosts, as ended by SIGTERM.
     pub exit: Exit,
     /// All it wrote to standard output, with [`Output::Capture`](crate::Output::Capture); otherwise empty.
     pub stdout: Vec<u8>,

@@ -286,6 +286,9 @@ impl Supervisor {
     fn carry_out(&mut self, orders: Orders) {
         if let Some(signal) = orders.signal {
             self.signal_all(signal);
+            if self.course.is_ending() {
+                self.far.iter_mut().for_each(Far::forget_silent);
+            }
         }
         self.is_abandoned |= orders.abandon_output;
         for notice in orders.notices {

@@ -17,7 +17,7 @@ use phalanx_shm::{PoolSettings, Port, RankState, Segment, SegmentError, Shape, h
 use phalanx_transport::quic::{Identity, JobId, Quic};
 use phalanx_transport::{Hosts, Link, LinkError, Shm};
 use phalanx_wireup::exchange::{Host, Scope};
-use phalanx_wireup::{Place, SegmentSource, WireupSource};
+use phalanx_wireup::{Client, Place, SegmentSource, WireupSource};
 
 use crate::config::{Config, ProtocolSettings, SameHost};
 use crate::directory::{WireupDirectory, to_wireup};
@@ -78,21 +78,21 @@ fn over_hosts(place: &Place, source: &WireupSource, config: &Config) -> Result<J
         reached,
         rendezvous,
     } = Meeting::attend(place, source)?;
+    let identity = Identity::generate(rank, JobId::from_bytes(job))?;
+    let (socket, addresses) = network::bind(&identity, reached, config.network())?;
+    let host = Host::read().map_err(JoinError::system("read the identity of this host"))?;
+    client.put(to_wireup(&identity.card(addresses), host))?;
     let is_handed = matches!(place.segment, Some(SegmentSource::Inherited(_)));
     let is_apart = config.transport().same_host == SameHost::Quic;
     // A segment that is there anyway tells the ranks how many cores they have, even if no message goes through it.
     let segment = match is_apart && !is_handed {
         true => None,
-        false => Some(meeting_place(place, job, config)?),
+        false => Some(meeting_place(place, &mut client, config)?),
     };
     let shared = segment.clone().filter(|_| !is_apart);
     let port = shared
         .map(|segment| attach(segment, rank, config))
         .transpose()?;
-    let identity = Identity::generate(rank, JobId::from_bytes(job))?;
-    let (socket, addresses) = network::bind(&identity, reached, config.network())?;
-    let host = Host::read().map_err(JoinError::system("read the identity of this host"))?;
-    client.put(to_wireup(&identity.card(addresses), host))?;
     let here: Vec<bool> = match &segment {
         // The launcher gave its descriptor to all ranks of this host.
         Some(_) if is_handed => {
@@ -137,8 +137,13 @@ fn segment_of(place: &Place, config: &Config) -> Result<Arc<Segment>, JoinError>
 }
 
 /// The segment of this host's ranks of a job that may have others elsewhere. Ranks that nobody of ours started meet in one whose name
-/// follows from the job, and from the namespaces of network and processes: what is apart by intent is not joined behind its back.
-fn meeting_place(place: &Place, job: [u8; 16], config: &Config) -> Result<Arc<Segment>, JoinError> {
+/// follows from the certificate of rank 0, which no job before had, and from the namespaces of network and processes: what is apart by
+/// intent is not joined behind its back.
+fn meeting_place(
+    place: &Place,
+    client: &mut Client,
+    config: &Config,
+) -> Result<Arc<Segment>, JoinError> {
     let name = match &place.segment {
         Some(SegmentSource::Inherited(number)) => return inherited_segment(*number),
         Some(SegmentSource::Named(name)) => name.clone(),
@@ -152,7 +157,12 @@ fn meeting_place(place: &Place, job: [u8; 16], config: &Config) -> Result<Arc<Se
                 (Ok(network), Ok(processes)) => (network, processes),
                 (Err(error), _) | (_, Err(error)) => return Err(failed(error)),
             };
-            format!("/phalanx-{}-{network}-{processes}", JobId::from_bytes(job))
+            let first = client.get(0, JOINING)?.fingerprint;
+            let [run, ..] = first.0.as_chunks::<8>().0 else {
+                unreachable!("a fingerprint has 32 bytes");
+            };
+            let run = u64::from_be_bytes(*run);
+            format!("/phalanx-{run:016x}-{network}-{processes}")
         }
     };
     let segment = Segment::join_named(&name, &shape(place.size, config));

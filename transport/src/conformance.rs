@@ -262,7 +262,7 @@ fn quic_in_a_storm(ranks: usize) -> Vec<Link> {
 
 fn make_tight(settings: &mut QuicSettings) {
     (settings.queue, settings.chunk, settings.chunks) = (1, 4096, 1);
-    settings.largest_packet = 1200;
+    settings.largest_packet = Some(1200);
 }
 
 /// Ranks that find the segment at the addresses given by `mappings`, in turn.

@@ -175,10 +175,14 @@ impl DerefMut for Buffer {
 }
 
 /// A heap buffer aligned to [`ALIGNMENT`].
+///
+/// It lies in a vector of bytes, from its first place that is aligned: bytes that may lie anywhere are added to those by a single copy,
+/// and to a vector of aligned words by two, or by one and zeros before it.
 #[derive(Debug, Default)]
 pub struct AlignedBytes {
-    words: Vec<u128>,
-    len: usize,
+    memory: Vec<u8>,
+    /// Where the content begins; that is nowhere, at 0, before there is any memory.
+    start: usize,
     /// For buffers of a bounded set.
     permit: Option<Permit>,
 }
@@ -187,75 +191,78 @@ impl AlignedBytes {
     /// A buffer of `len` zero bytes.
     #[must_use]
     pub fn zeroed(len: usize) -> Self {
-        Self {
-            words: vec![0; len.div_ceil(ALIGNMENT)],
-            len,
-            permit: None,
-        }
+        // Zeros that come with new memory cost nothing.
+        let mut buffer = Self::of(vec![0; len + SLACK]);
+        buffer.memory.truncate(buffer.start + len);
+        buffer
     }
 
     /// An empty buffer with room for `len` bytes; none when there is no memory for it.
     #[must_use]
     pub fn with_capacity(len: usize) -> Option<Self> {
-        let mut words = Vec::new();
-        words.try_reserve_exact(len.div_ceil(ALIGNMENT)).ok()?;
-        Some(Self {
-            words,
-            len: 0,
+        let mut memory = Vec::new();
+        memory.try_reserve_exact(len.checked_add(SLACK)?).ok()?;
+        Some(Self::of(memory))
+    }
+
+    /// A buffer in this memory, all of whose bytes are content but those before the beginning.
+    fn of(mut memory: Vec<u8>) -> Self {
+        let start = memory.as_ptr().align_offset(ALIGNMENT);
+        memory.resize(memory.len().max(start), 0);
+        Self {
+            memory,
+            start,
             permit: None,
-        })
+        }
+    }
+
+    /// Makes room for so many bytes more.
+    fn grow(&mut self, more: usize) {
+        if self.memory.capacity() - self.memory.len() >= more {
+            return;
+        }
+        let len = self.len();
+        let room = (len + more).max(2 * len) + SLACK;
+        let mut grown = Self::of(Vec::with_capacity(room));
+        grown.memory.extend_from_slice(self);
+        grown.permit = self.permit.take();
+        *self = grown;
     }
 
     /// Adds `bytes` at the end.
-    ///
-    /// # Panics
-    /// When the length so far is not a multiple of [`ALIGNMENT`] and `bytes` are not empty.
     pub fn append(&mut self, bytes: &[u8]) {
-        assert!(
-            self.len.is_multiple_of(ALIGNMENT) || bytes.is_empty(),
-            "only the last part may have an odd length"
-        );
-        let (whole, rest) = bytes.as_chunks::<ALIGNMENT>();
-        self.words
-            .extend(whole.iter().map(|word| bytemuck::cast::<_, u128>(*word)));
-        if !rest.is_empty() {
-            let mut last = [0; ALIGNMENT];
-            last[..rest.len()].copy_from_slice(rest);
-            self.words.push(bytemuck::cast(last));
-        }
-        self.len += bytes.len();
+        self.grow(bytes.len());
+        self.memory.extend_from_slice(bytes);
     }
 
     /// Sets the length to `len` and returns all bytes to be written; new ones are zero.
     #[must_use]
     pub fn resize(&mut self, len: usize) -> &mut [u8] {
-        // What a truncation left in the last word is not content any more.
-        if let Some(rest) = bytemuck::cast_slice_mut(&mut self.words).get_mut(self.len..) {
-            rest.fill(0_u8);
-        }
-        self.words.resize(len.div_ceil(ALIGNMENT), 0);
-        self.len = len;
+        self.grow(len.saturating_sub(self.len()));
+        self.memory.resize(self.start + len, 0);
         self.as_mut_slice()
     }
 
     /// A buffer holding a copy of `bytes`.
     #[must_use]
     pub fn copy_of(bytes: &[u8]) -> Self {
-        let mut copy = Self::zeroed(bytes.len());
-        copy.as_mut_slice().copy_from_slice(bytes);
+        let mut copy = Self::of(Vec::with_capacity(bytes.len() + SLACK));
+        copy.memory.extend_from_slice(bytes);
         copy
     }
 
     /// The bytes, to be written.
     #[must_use]
     pub fn as_mut_slice(&mut self) -> &mut [u8] {
-        &mut bytemuck::cast_slice_mut(&mut self.words)[..self.len]
+        if self.memory.is_empty() {
+            return bytemuck::cast_slice_mut::<u128, u8>(&mut []);
+        }
+        &mut self.memory[self.start..]
     }
 
     /// Shortens the buffer to its first `len` bytes; a longer `len` changes nothing.
     pub fn truncate(&mut self, len: usize) {
-        self.len = self.len.min(len);
-        self.words.truncate(self.len.div_ceil(ALIGNMENT));
+        self.memory.truncate(self.start.saturating_add(len));
     }
 
     /// The buffer, giving `permit` back when it is dropped.
@@ -264,6 +271,9 @@ impl AlignedBytes {
         self
     }
 }
+
+/// Bytes of memory beside the content, so that it can be aligned.
+const SLACK: usize = ALIGNMENT - 1;
 
 impl Clone for AlignedBytes {
     /// A copy of the bytes; a place in a bounded set is not copied.
@@ -277,7 +287,11 @@ impl Deref for AlignedBytes {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+        // What is empty has no memory, or its beginning is the end of that: both are aligned.
+        if self.memory.is_empty() {
+            return bytemuck::cast_slice::<u128, u8>(&[]);
+        }
+        &self.memory[self.start..]
     }
 }
 

@@ -1,4 +1,4 @@
-//! The part of `phalanx run` that is about hosts.
+//! The part of the command line that is about hosts.
 
 use std::env;
 use std::ffi::OsString;
@@ -13,6 +13,25 @@ use phalanx_wireup::hostlist::{self, HostSlots, MapBy, Overload, place};
 /// On which hosts ranks run, and how those are reached.
 #[derive(Args, Debug)]
 pub(crate) struct HostArguments {
+    #[command(flatten)]
+    pub(super) placement: Placement,
+
+    /// What reaches other hosts in place of ssh; a host and a command for its shell are appended
+    #[arg(long, value_name = "COMMAND")]
+    pub(super) launch_agent: Option<String>,
+
+    /// Where phalanx is on the other hosts; looked for in the place where it is here, and in PATH, unless given
+    #[arg(long, value_name = "PATH")]
+    pub(super) remote_phalanx: Option<String>,
+
+    /// Variable that all ranks get, with its value here or this one; may be repeated
+    #[arg(short = 'x', long = "export", value_name = "NAME[=VALUE]")]
+    export: Vec<OsString>,
+}
+
+/// Which hosts a job has, and which rank runs on which of them.
+#[derive(Args, Debug)]
+pub(crate) struct Placement {
     /// Hosts, and how many ranks each takes: node01:4,node[02-03]:8
     #[arg(long, value_name = "HOST:SLOTS,..", conflicts_with = "hostfile")]
     host: Option<String>,
@@ -28,18 +47,6 @@ pub(crate) struct HostArguments {
     /// Allow more ranks on the hosts than they have slots
     #[arg(long)]
     oversubscribe: bool,
-
-    /// What reaches other hosts in place of ssh; a host and a command for its shell are appended
-    #[arg(long, value_name = "COMMAND")]
-    pub(super) launch_agent: Option<String>,
-
-    /// Where phalanx is on the other hosts; looked for in the place where it is here, and in PATH, unless given
-    #[arg(long, value_name = "PATH")]
-    pub(super) remote_phalanx: Option<String>,
-
-    /// Variable that all ranks get, with its value here or this one; may be repeated
-    #[arg(short = 'x', long = "export", value_name = "NAME[=VALUE]")]
-    export: Vec<OsString>,
 }
 
 /// In which order hosts get ranks.
@@ -51,9 +58,9 @@ enum Mapping {
     Node,
 }
 
-impl HostArguments {
+impl Placement {
     /// The hosts that were named, if any were.
-    pub(super) fn slots(&self) -> anyhow::Result<Option<Vec<HostSlots>>> {
+    pub(crate) fn slots(&self) -> anyhow::Result<Option<Vec<HostSlots>>> {
         if let Some(list) = &self.host {
             return Ok(Some(hostlist::parse_list(list).context("--host")?));
         }
@@ -66,8 +73,8 @@ impl HostArguments {
         Ok(Some(hosts))
     }
 
-    /// Where `ranks` ranks run on `slots`.
-    pub(crate) fn place(&self, slots: &[HostSlots], ranks: usize) -> anyhow::Result<Hosts> {
+    /// The number of the host in `slots` on which each of `ranks` ranks runs.
+    pub(crate) fn places(&self, slots: &[HostSlots], ranks: usize) -> anyhow::Result<Vec<usize>> {
         let map_by = match self.map_by {
             Mapping::Slot => MapBy::Slot,
             Mapping::Node => MapBy::Node,
@@ -77,7 +84,14 @@ impl HostArguments {
         } else {
             Overload::Refuse
         };
-        let places = place(slots, ranks, map_by, overload)?;
+        Ok(place(slots, ranks, map_by, overload)?)
+    }
+}
+
+impl HostArguments {
+    /// Where `ranks` ranks run on `slots`.
+    pub(crate) fn place(&self, slots: &[HostSlots], ranks: usize) -> anyhow::Result<Hosts> {
+        let places = self.placement.places(slots, ranks)?;
         let names = slots.iter().map(|host| host.host.clone());
         Ok(Hosts::new(names, places))
     }

@@ -182,6 +182,13 @@ impl Branch {
         Ok(news)
     }
 
+    /// As [`dismiss`](Self::dismiss), if it has not introduced itself: then none of its ranks runs.
+    pub(crate) fn dismiss_if_silent(&mut self) {
+        if matches!(self.state, State::Silent) {
+            self.dismiss();
+        }
+    }
+
     /// Says and hears no more. The agent sees that, ends all that runs below it, and then itself.
     pub(crate) fn dismiss(&mut self) {
         self.close(Closing::Known(Reason::Dismissed));
@@ -249,7 +256,10 @@ impl Branch {
     fn close(&mut self, why: Closing) {
         if matches!(self.state, State::Silent | State::Up) {
             self.channel = None;
-            let until = Instant::now() + PATIENCE;
+            // What never answered may wait for anything: a connection, a password. An agent beyond it sees that it ends.
+            let is_deaf = matches!(self.state, State::Silent) && matches!(why, Closing::Known(_));
+            let patience = if is_deaf { Duration::ZERO } else { PATIENCE };
+            let until = Instant::now() + patience;
             self.state = State::Closing { why, until };
         }
     }

@@ -62,7 +62,7 @@ impl Branches {
         let mut branches = Self::default();
         for (errand, place) in errands.iter().zip(places) {
             let branch = Branch::start(errand, place)?;
-            branches.list.push((branch, Below::new(errand)));
+            branches.list.push((branch, Below::new(&errand.post)));
         }
         Ok(branches)
     }
@@ -172,6 +172,13 @@ impl Branches {
         }
     }
 
+    /// Ends the ways to agents that have not answered.
+    pub(crate) fn dismiss_silent(&mut self) {
+        for (branch, _) in &mut self.list {
+            branch.dismiss_if_silent();
+        }
+    }
+
     /// Whether all have been waited for.
     pub(crate) fn are_gone(&self) -> bool {
         self.list.iter().all(|(branch, _)| branch.is_gone())
@@ -185,10 +192,10 @@ impl Branches {
 }
 
 impl Below {
-    fn new(errand: &Errand) -> Self {
-        let hosts = errand.post.all_hosts().into_iter();
+    fn new(post: &Post) -> Self {
+        let hosts = post.all_hosts().into_iter();
         let hosts: BTreeSet<_> = hosts.map(|(host, _)| host).collect();
-        let ranks = errand.post.all_ranks();
+        let ranks = post.all_ranks();
         let each: BTreeSet<_> = ranks.iter().collect();
         Self {
             starting: hosts.clone(),
@@ -203,8 +210,7 @@ impl Below {
     fn note(&mut self, up: &Up, post: &Post) -> bool {
         match up {
             Up::Started { host } => self.starting.remove(host),
-            Up::Failed { host, .. } => self.hosts.contains(host),
-            Up::Lost { host, .. } => {
+            Up::Failed { host, .. } | Up::Lost { host, .. } => {
                 let Some(lost) = post.find(*host) else {
                     return false;
                 };
@@ -253,6 +259,79 @@ impl Drop for Branches {
             if self.tend(&all).is_err() {
                 return;
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::frames::StreamName;
+    use phalanx_wireup::exchange::ProcessEnd;
+
+    /// Agent 0 with ranks 0 and 1, and below it agent 2 with rank 4.
+    fn below() -> (Below, Post) {
+        let post = |number, ranks: std::ops::Range<u32>, below| Post {
+            number,
+            host: format!("h{number}"),
+            ranks: ranks.into(),
+            below,
+        };
+        let post = post(0, 0..2, vec![post(2, 4..5, Vec::new())]);
+        (Below::new(&post), post)
+    }
+
+    fn exited(rank: u32) -> Up {
+        let end = ProcessEnd::Exit(0);
+        Up::Exited { rank, pid: 1, end }
+    }
+
+    fn output(rank: u32, bytes: &[u8]) -> [Up; 2] {
+        StreamName::ALL.map(|stream| Up::Output {
+            rank,
+            stream,
+            bytes: bytes.to_vec(),
+        })
+    }
+
+    #[test]
+    fn a_branch_is_finished_when_all_ranks_have_ended_and_said_all() {
+        let (mut below, post) = below();
+        for rank in [4, 0, 1] {
+            assert!(!below.is_finished());
+            assert!(output(rank, b"x").iter().all(|up| below.note(up, &post)));
+            assert!(below.note(&exited(rank), &post));
+            assert!(output(rank, b"").iter().all(|up| below.note(up, &post)));
+        }
+        assert!(below.is_finished());
+    }
+
+    #[test]
+    fn a_lost_host_takes_its_ranks_out_of_the_account() {
+        let (mut below, post) = below();
+        for host in [2, 0] {
+            assert!(below.note(&Up::Started { host }, &post));
+            let text = "gone".to_owned();
+            assert!(!below.is_finished());
+            assert!(below.note(&Up::Lost { host, text }, &post));
+        }
+        assert!(below.is_finished() && below.starting.is_empty());
+    }
+
+    #[test]
+    fn word_of_who_is_not_below_or_has_ended_is_not_believed() {
+        let (mut below, post) = below();
+        for rank in [2, 3, 5, u32::MAX] {
+            assert!(!below.note(&exited(rank), &post));
+            assert!(!output(rank, b"x").iter().any(|up| below.note(up, &post)));
+        }
+        assert!(below.note(&exited(1), &post) && !below.note(&exited(1), &post));
+        assert!(output(1, b"").iter().all(|up| below.note(up, &post)));
+        assert!(!output(1, b"x").iter().any(|up| below.note(up, &post)));
+        for host in [1, 3] {
+            let text = String::new();
+            assert!(!below.note(&Up::Started { host }, &post));
+            assert!(!below.note(&Up::Lost { host, text }, &post));
         }
     }
 }

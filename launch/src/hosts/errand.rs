@@ -124,3 +124,38 @@ impl Errand {
         &self.post.ranks
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::hosts::frames::{decode, encode};
+    use std::os::unix::ffi::OsStringExt;
+
+    #[test]
+    fn an_errand_survives_the_way_and_makes_the_same_plan() {
+        let odd = OsString::from_vec(vec![b'a', 0xff, b'=']);
+        let first = Program::new(&odd).argument("x y").variable("A", &odd);
+        let plan = Plan::new(2, first.clone()).unwrap();
+        let plan = plan.and(3, Program::new("second")).unwrap();
+        let plan = plan.and(1, first).unwrap().bound_by_host();
+        let reach = Reach {
+            agent: vec!["ssh".into()],
+            candidates: vec![odd.clone()],
+        };
+        let job = Job::new(plan.clone());
+        let common = Common::of(&job, Some([7; 16]), odd, Vec::new(), reach);
+        let errand = Errand {
+            post: Post {
+                number: 3,
+                host: "b".to_owned(),
+                ranks: (0..6).into(),
+                below: Vec::new(),
+            },
+            parent: Who::Root,
+            common,
+        };
+        let read: Errand = decode(&encode(&errand)).unwrap();
+        assert_eq!(read, errand);
+        assert_eq!(read.common.plan(), Some(plan));
+    }
+}

@@ -82,3 +82,44 @@ impl Faucet {
         self.gone = self.gone.saturating_add(count);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, pipe};
+
+    #[test]
+    fn what_is_poured_arrives_and_is_told() {
+        let (mut reader, writer) = pipe().unwrap();
+        let mut faucet = Faucet::new(writer.into()).unwrap();
+        let bytes = vec![7; 1 << 20];
+        faucet.pour(&bytes);
+        faucet.pour(&[]);
+        assert!(faucet.waiting().is_some(), "a pipe holds less");
+        let mut told = 0;
+        let mut arrived = vec![0; bytes.len()];
+        for part in arrived.chunks_mut(4096) {
+            reader.read_exact(part).unwrap();
+            faucet.advance();
+            told += faucet.gone().unwrap_or_default() as usize;
+        }
+        assert_eq!((told, &arrived), (bytes.len(), &bytes));
+        assert_eq!(
+            reader.read(&mut arrived).unwrap(),
+            0,
+            "its end is passed on"
+        );
+    }
+
+    #[test]
+    fn what_nobody_reads_counts_as_gone() {
+        let (reader, writer) = pipe().unwrap();
+        let mut faucet = Faucet::new(writer.into()).unwrap();
+        drop(reader);
+        faucet.pour(b"lost");
+        assert_eq!(faucet.gone(), Some(4));
+        faucet.pour(b"more");
+        assert_eq!(faucet.gone(), Some(4));
+        assert!(faucet.waiting().is_none());
+    }
+}

@@ -98,6 +98,21 @@ impl Layout {
         hosts.into_iter().map(|(_, host)| host).collect()
     }
 
+    /// A host whose ranks lie in more pieces than a set of ranks may have that is sent.
+    pub(crate) fn scattered(&self) -> Option<String> {
+        let is_scattered = |post: &Post| {
+            let ranges = Vec::from(post.ranks.clone());
+            RankSet::try_from(ranges).is_err()
+        };
+        let hosts = self.posts.iter().flat_map(Post::all_hosts);
+        let posts = hosts.filter_map(|(number, _)| {
+            let mut posts = self.posts.iter();
+            posts.find_map(|post| post.find(number))
+        });
+        let mut posts = posts.filter(|post| is_scattered(post));
+        posts.next().map(|post| post.host.clone())
+    }
+
     /// What is below the launcher in the wire-up.
     pub(crate) fn shape(&self, size: usize) -> Shape {
         let local: RankSet = self.local.iter().map(|&rank| number(rank)).collect();
@@ -152,6 +167,18 @@ mod tests {
         assert_eq!(layout.local, [0, 2]);
         assert_eq!(layout.hosts(), ["b"]);
         assert_eq!(layout.posts[0].ranks, [1, 3].into_iter().collect());
+    }
+
+    #[test]
+    fn ranks_in_too_many_pieces_are_noticed() {
+        let hosts = names(2);
+        let in_turn = |ranks: usize| (0..ranks).map(|rank| rank % 2).collect::<Vec<_>>();
+        let layout = |ranks| Layout::new(&hosts, &in_turn(ranks), |_| false, 1);
+        assert_eq!(layout(8192).scattered(), None);
+        assert_eq!(layout(8193).scattered(), Some("h0".to_owned()));
+        let many = vec![0; 60_000];
+        let layout = Layout::new(&hosts, &many, |_| false, 1);
+        assert_eq!(layout.scattered(), None);
     }
 
     fn check(post: &Post, parent: Who, size: u32, fan_out: usize) {

@@ -5,18 +5,16 @@
 
 mod text;
 
-use std::fs;
-use std::path::PathBuf;
-
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use clap::Args;
 use phalanx::config::Config;
 use phalanx::describe::{Carrier, Distance, Protocol};
 use phalanx_launch::MAX_RANKS;
-use phalanx_wireup::hostlist::{HostSlots, MapBy, Overload, parse_file, parse_list, place};
+use phalanx_wireup::hostlist::HostSlots;
 use serde::Serialize;
 
 use super::report::{Row, name, rows};
+use crate::cli::Placement;
 
 pub(super) use text::render;
 
@@ -31,18 +29,8 @@ pub(crate) struct PlanArguments {
     #[arg(short = 'n', long = "ranks", value_name = "N", requires = "plan")]
     ranks: Option<usize>,
 
-    /// The hosts of the job, and how many ranks each takes
-    #[arg(
-        long,
-        value_name = "HOST[:N],...",
-        requires = "plan",
-        conflicts_with = "hostfile"
-    )]
-    host: Option<String>,
-
-    /// File with the hosts of the job, a line each, as Open MPI or MPICH have it
-    #[arg(long, value_name = "FILE", requires = "plan")]
-    hostfile: Option<PathBuf>,
+    #[command(flatten)]
+    placement: Placement,
 }
 
 /// The plan of a job. Field names are those of the JSON.
@@ -107,13 +95,25 @@ struct Pair {
 }
 
 impl PlanArguments {
-    pub(crate) const fn is_wanted(&self) -> bool {
-        self.plan
+    /// Whether a plan is asked for.
+    ///
+    /// # Errors
+    /// When a job is described and no plan of it is asked for.
+    pub(super) fn is_wanted(&self) -> anyhow::Result<bool> {
+        ensure!(
+            self.plan || self.placement.slots()?.is_none(),
+            "--host and --hostfile name the hosts of a job that is to be planned: add --plan"
+        );
+        Ok(self.plan)
     }
 
     /// The plan that they ask for.
     pub(super) fn plan(&self, config: &Config) -> anyhow::Result<Plan> {
-        let hosts = self.hosts()?;
+        let named = self.placement.slots()?;
+        let hosts = named.unwrap_or_else(|| {
+            let slots = self.ranks.unwrap_or(2).min(MAX_RANKS);
+            vec![HostSlots::new("this host", slots as u32)]
+        });
         let slots = hosts.iter().map(|host| host.slots as usize).sum();
         let ranks = self.ranks.unwrap_or(slots);
         ensure!(ranks > 0, "no rank: give the job at least one with -n");
@@ -121,21 +121,8 @@ impl PlanArguments {
             ranks <= MAX_RANKS,
             "{ranks} ranks are more than {MAX_RANKS}: lower -n"
         );
-        let places = place(&hosts, ranks, MapBy::Slot, Overload::Refuse)?;
+        let places = self.placement.places(&hosts, ranks)?;
         Ok(Plan::new(config, &hosts, &places))
-    }
-
-    fn hosts(&self) -> anyhow::Result<Vec<HostSlots>> {
-        if let Some(list) = &self.host {
-            return parse_list(list).context("--host");
-        }
-        let Some(path) = &self.hostfile else {
-            let slots = self.ranks.unwrap_or(2).min(MAX_RANKS);
-            return Ok(vec![HostSlots::new("this host", u32::try_from(slots)?)]);
-        };
-        let text = fs::read_to_string(path)
-            .with_context(|| format!("cannot read {}, which --hostfile names", path.display()))?;
-        parse_file(&text).with_context(|| path.display().to_string())
     }
 }
 

@@ -161,6 +161,11 @@ impl Far {
         }
     }
 
+    /// Ranks are being ended, so nobody waits for agents that have not answered.
+    pub(super) fn forget_silent(&mut self) {
+        self.branches.dismiss_silent();
+    }
+
     /// All ranks have ended. Returns whether all agents have too, which do so by themselves.
     pub(super) fn finish(&mut self) -> bool {
         if self.give_up_at.is_none() {
@@ -221,7 +226,7 @@ impl Supervisor {
             } => {
                 let text = fault.to_string();
                 self.part(number, &text);
-                if !is_started {
+                if !is_started && !self.course.is_ending() {
                     return Err(LaunchError::Host {
                         code: ExitCode::Launcher,
                         host: fault.host,
@@ -244,6 +249,7 @@ impl Supervisor {
                     far.notice_at = None;
                 }
             }
+            Up::Failed { host, text, .. } if self.course.is_ending() => self.lose(host, &text),
             Up::Failed { host, code, text } => {
                 let host = far.names[host as usize].clone();
                 let code = match code {

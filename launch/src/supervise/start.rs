@@ -9,6 +9,7 @@ use std::os::fd::AsFd;
 use std::rc::Rc;
 use std::time::Instant;
 
+use nix::sys::signal::Signal;
 use phalanx_shm::watcher::Watcher;
 use phalanx_wireup::exchange::{Shape, Who};
 
@@ -25,6 +26,7 @@ use crate::hosts::frames::WINDOW;
 use crate::hosts::layout::{Layout, Post};
 use crate::input::Pump;
 use crate::job::{Input, Job, LaunchError};
+use crate::outcome::Exit;
 use crate::plan::Plan;
 use crate::roster::Roster;
 use crate::spawn::{Pipes, raise_descriptor_limit};
@@ -48,6 +50,9 @@ impl Supervisor {
             posts: Vec::new(),
         });
         let (local, agents) = (layout.local.len(), layout.posts.len());
+        if let Some(host) = layout.scattered() {
+            return Err(LaunchError::Scattered { host });
+        }
         raise_descriptor_limit(local, agents)?;
         // First, for it is a copy of this process and would keep the memory of the segment as long as itself.
         let watcher =
@@ -122,12 +127,19 @@ impl Supervisor {
 
     /// Starts the ranks of this host, unless they run already or some agent has not answered.
     pub(super) fn start_local(&mut self) -> Result<(), LaunchError> {
-        if self.far.as_ref().is_some_and(Far::is_silent) {
-            return Ok(());
-        }
-        let Some(local) = self.local.take() else {
+        let is_silent = self.far.as_ref().is_some_and(Far::is_silent);
+        let is_ending = self.course.is_ending();
+        let Some(local) = self.local.take_if(|_| is_ending || !is_silent) else {
             return Ok(());
         };
+        if is_ending {
+            // The job failed elsewhere: these ranks end before they begin.
+            for rank in local.ranks {
+                self.roster
+                    .ended(rank, 0, Exit::Signal(Signal::SIGTERM as i32));
+            }
+            return Ok(());
+        }
         if let (Some(far), Some(exchange)) = (&self.far, &mut self.exchange) {
             exchange.reached_by(far.client());
         }

@@ -37,6 +37,20 @@ fn ranks_are_numbered_over_all_hosts_and_this_one_needs_no_agent() {
 }
 
 #[test]
+fn this_host_is_known_by_each_of_its_names() {
+    let stand_in = StandIn::new();
+    let name = nix::unistd::gethostname().unwrap();
+    let name = name.to_str().unwrap();
+    let on = "echo $PHALANX_RANK ${FAKE_HOST-here} ${PHALANX_JOB:-none}";
+    let got = lines(stand_in.job(&format!("localhost,{name},:1"), &[], on));
+    assert_eq!(
+        got,
+        ["0 here none", "1 here none", "2 here none"],
+        "one segment holds all"
+    );
+}
+
+#[test]
 fn hosts_take_ranks_up_to_their_slots_one_after_the_other_or_in_turn() {
     let stand_in = StandIn::new();
     let on = "echo $PHALANX_RANK $FAKE_HOST";
@@ -127,6 +141,17 @@ fn ranks_have_the_launchers_settings_directory_and_paths_and_not_the_hosts_own()
         "3 4KiB none none",
     ];
     assert_eq!(output.lines().collect::<Vec<_>>(), expected);
+}
+
+#[test]
+fn arguments_arrive_as_they_are_however_long() {
+    let stand_in = StandIn::new();
+    let long = "x".repeat(100_000);
+    let mut command = stand_in.job("b", &[], "printf '<%s>' \"$@\"");
+    command.args(["sh", "", "a b\n'\"$(c)\\", &long]);
+    let (code, output, _) = finish(command);
+    assert_eq!(code, 0);
+    assert_eq!(output, format!("<><a b\n'\"$(c)\\><{long}>"));
 }
 
 #[test]
@@ -226,6 +251,27 @@ fn the_exit_code_is_that_of_the_first_rank_that_failed_wherever_it_ran() {
             && errors.ends_with(" on host c) exited with code 42\n"),
         "{errors}"
     );
+}
+
+#[test]
+fn a_rank_that_fails_before_other_hosts_have_started_ends_the_job() {
+    let stand_in = StandIn::new();
+    let folder = stand_in.folder().display();
+    // Host c never answers, so neither do ranks start here.
+    let deaf = stand_in.script(
+        "deaf",
+        &format!("[ $1 = c ] && exec sleep 1000; exec {folder}/reach \"$@\""),
+    );
+    let mut command = stand_in.job("localhost,b,c", &[], "exit 42");
+    command.env("PHALANX_LAUNCH_AGENT", deaf);
+    let mut job = Running::start(command);
+    assert_eq!(job.wait(), Some(42));
+    let errors = job.errors();
+    assert!(
+        errors.contains(" on host b) exited with code 42"),
+        "{errors}"
+    );
+    assert_eq!(job.processes(), Vec::<i32>::new());
 }
 
 #[test]

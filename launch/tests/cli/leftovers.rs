@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 use crate::harness::{Running, empty_pipe, eventually, files, phalanx_run, script};
+use crate::stand_in::StandIn;
 
 /// A small generator of pseudo-random numbers (xorshift), so that a failing round can be repeated.
 struct Dice(u64);
@@ -68,6 +69,69 @@ fn nothing_is_left_after_kills_at_random_moments() {
             .iter()
             .all(|name| shared_before.contains(name))
     });
+}
+
+/// The agents of a job and its launcher, without their watchers and what is about to become a rank.
+fn agents(job: &Running) -> Vec<i32> {
+    let mut agents = job.processes();
+    agents.retain(|pid| {
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let process = Pid::from_raw(*pid);
+        let leads = nix::unistd::getpgid(Some(process)) == Ok(process);
+        command.ends_with(b"agent\0") && name.trim() == "phalanx" && leads
+    });
+    agents
+}
+
+#[test]
+fn nothing_is_left_on_any_host_after_kills_at_random_moments() {
+    let stand_in = StandIn::new();
+    let mut dice = Dice(0xF00D_0F1E_0217);
+    for round in 0..24 {
+        let mut command = stand_in.job("localhost,b:2,c:2,d", &[], "sleep 1000 & exec sleep 1000");
+        // One is reached through the other in every second round.
+        command.env("PHALANX_FAN_OUT", ["16", "1"][round % 2]);
+        let mut job = Running::start(command);
+        let victim = match round % 3 {
+            0 => {
+                thread::sleep(Duration::from_micros(dice.below(60_000)));
+                job.pid()
+            }
+            1 => {
+                eventually("an agent has started", || !agents(&job).is_empty());
+                thread::sleep(Duration::from_micros(dice.below(20_000)));
+                one_of(&agents(&job), &mut dice)
+            }
+            _ => {
+                eventually("a rank has started", || !sleepers(&job).is_empty());
+                thread::sleep(Duration::from_micros(dice.below(20_000)));
+                one_of(&sleepers(&job), &mut dice)
+            }
+        };
+        kill(Pid::from_raw(victim), Signal::SIGKILL).unwrap();
+        let code = job.wait();
+        let expected = [None, Some(125), Some(137)][round % 3];
+        assert_eq!(code, expected, "round {round}: {}", job.errors());
+        eventually(&format!("round {round}: all gone"), || {
+            job.processes().is_empty()
+        });
+    }
+}
+
+/// Ranks that have become what they are to be: the leaders of their groups.
+fn sleepers(job: &Running) -> Vec<i32> {
+    let mut sleepers = job.processes();
+    sleepers.retain(|pid| {
+        let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+        let process = Pid::from_raw(*pid);
+        name.trim() == "sleep" && nix::unistd::getpgid(Some(process)) == Ok(process)
+    });
+    sleepers
+}
+
+fn one_of(processes: &[i32], dice: &mut Dice) -> i32 {
+    processes[usize::try_from(dice.below(processes.len() as u64)).unwrap()]
 }
 
 fn kill_some(job: &Running, victim: &Victim, dice: &mut Dice) -> Vec<i32> {

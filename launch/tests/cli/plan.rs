@@ -142,6 +142,18 @@ fn a_hostfile_is_read_and_its_mistakes_are_named() {
     let (code, found) = report(plan(&["--hostfile", file, "-n", "4"]));
     assert_eq!((code, &found["hosts"][1]["ranks"]), (0, &json!([2, 3])));
 
+    // As `phalanx run` has them.
+    let (_, found) = report(plan(&[
+        "--host",
+        "a:1,b:1",
+        "-n",
+        "3",
+        "--map-by",
+        "node",
+        "--oversubscribe",
+    ]));
+    assert_eq!(found["hosts"][0]["ranks"], json!([0, 2]));
+
     std::fs::write(&path, "a slots=two\n").unwrap();
     for (arguments, words) in [
         (&["--hostfile", file][..], "line 1, column 9"),
@@ -154,6 +166,15 @@ fn a_hostfile_is_read_and_its_mistakes_are_named() {
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}");
         assert!(stderr.contains(words), "{arguments:?}: {stderr}");
     }
+}
+
+#[test]
+fn hosts_without_a_plan_are_refused() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_phalanx"));
+    command.args(["info", "--host", "a:2"]).stdin(Stdio::null());
+    let (code, stdout, stderr) = finish(command);
+    assert_eq!((code, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("add --plan"), "{stderr}");
 }
 
 #[test]

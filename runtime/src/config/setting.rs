@@ -95,8 +95,9 @@ pub(super) static SETTINGS: &[Setting] = &[
     Setting {
         key: "network.largest_packet",
         variable: "PHALANX_LARGEST_PACKET",
-        meaning: "largest packet that is tried, without the headers of IP and UDP",
-        field: &Number {
+        meaning: "largest packet that is tried, without the headers of IP and UDP; auto is the largest that the interface takes",
+        field: &NumberOr {
+            word: "auto",
             at: |values| &mut values.network.largest_packet,
             bounds: Bounds::within(1200..=65_507),
         },

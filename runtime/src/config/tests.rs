@@ -140,7 +140,7 @@ fn sources_reach_the_typed_values() {
     assert_eq!(selection.as_deref(), Some("ib*,10.1.0.0/16"));
     assert_eq!(
         (network.congestion, network.largest_packet, network.tick),
-        (Congestion::Bbr, 1452, Duration::from_millis(2))
+        (Congestion::Bbr, Some(1452), Duration::from_millis(2))
     );
     assert_eq!(
         (
@@ -301,7 +301,7 @@ fn wrong_values_of_a_network_say_what_is_expected() {
         ),
         (
             from_flag("network.largest_packet", "1199"),
-            "flag network.largest_packet: expected a size from 1200B to 65507B, found `1199`",
+            "flag network.largest_packet: expected auto or a size from 1200B to 65507B, found `1199`",
         ),
     ];
     for (result, message) in cases {

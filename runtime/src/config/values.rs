@@ -70,8 +70,8 @@ pub struct NetworkSettings {
     pub idle_timeout: Duration,
     /// How long a peer that was never reached is tried before it counts as unreachable.
     pub dial_deadline: Duration,
-    /// The largest packet that is tried, in bytes of UDP payload.
-    pub largest_packet: u16,
+    /// The largest packet that is tried, in bytes of UDP payload; `None` is the largest that the interface takes.
+    pub largest_packet: Option<u16>,
     /// Socket buffer to ask the system for, in bytes; it may grant fewer.
     pub socket_buffer: u64,
     /// How long the program may stay outside the library before a thread stands in for it.
@@ -85,8 +85,7 @@ impl Default for NetworkSettings {
             congestion: Congestion::Lan,
             idle_timeout: Duration::from_secs(10),
             dial_deadline: Duration::from_secs(3),
-            // A jumbo frame of 9000 bytes without the headers of IPv4 and UDP.
-            largest_packet: 8972,
+            largest_packet: None,
             socket_buffer: 4 * MIB,
             tick: Duration::from_millis(1),
         }

@@ -64,22 +64,37 @@ fn what_was_cut_off_does_not_come_back() {
 }
 
 #[test]
-fn parts_are_appended_until_one_is_odd() {
-    let bytes = pattern(100);
-    let mut buffer = AlignedBytes::with_capacity(100).unwrap();
-    for part in [&bytes[..32], &[], &bytes[32..48], &bytes[48..]] {
-        buffer.append(part);
+fn an_empty_buffer_is_aligned_whatever_it_was() {
+    let mut used = AlignedBytes::copy_of(&pattern(60));
+    used.truncate(0);
+    let buffers = [
+        AlignedBytes::default(),
+        AlignedBytes::zeroed(0),
+        AlignedBytes::copy_of(&[]),
+        used,
+    ];
+    for mut buffer in buffers {
+        assert!(buffer.is_empty() && buffer.as_mut_slice().is_empty());
+        assert!(buffer.as_ptr().addr().is_multiple_of(ALIGNMENT));
+        buffer.append(&pattern(90));
+        assert_eq!(*buffer, *pattern(90));
+        assert!(buffer.as_ptr().addr().is_multiple_of(ALIGNMENT));
+        assert!(AlignedBytes::zeroed(70).iter().all(|&byte| byte == 0));
     }
-    assert_eq!(*buffer, *bytes);
-    buffer.append(&[]);
-    assert_eq!(buffer.len(), 100);
 }
 
 #[test]
-#[should_panic(expected = "only the last part may have an odd length")]
-fn nothing_is_appended_after_an_odd_part() {
-    let mut buffer = AlignedBytes::copy_of(&pattern(5));
-    buffer.append(&[1]);
+fn parts_of_any_length_are_appended() {
+    let bytes = pattern(300);
+    for step in [1, 7, 16, 17, 48, 300] {
+        let mut buffer = AlignedBytes::with_capacity(20).unwrap();
+        for part in bytes.chunks(step) {
+            buffer.append(part);
+            buffer.append(&[]);
+        }
+        assert_eq!(*buffer, *bytes, "in steps of {step}");
+        assert!(buffer.as_ptr().addr().is_multiple_of(ALIGNMENT));
+    }
 }
 
 #[test]

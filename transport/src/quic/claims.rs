@@ -129,4 +129,16 @@ impl Driver {
         self.conns[at] = Some(conn);
         self.list(at);
     }
+
+    /// Remembers who was turned away; the oldest give way.
+    pub(super) fn refuse(&mut self, refusal: Refusal) {
+        self.inquiry.turned_away(&refusal);
+        if self.news.refusals.len() == MOST_REFUSALS {
+            self.news.refusals.pop_front();
+        }
+        self.news.refusals.push_back(refusal);
+    }
 }
+
+/// Refusals that are remembered.
+const MOST_REFUSALS: usize = 64;

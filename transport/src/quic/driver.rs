@@ -4,18 +4,18 @@
 //! `poll` and `send`, a thread that sleeps, or the keeper while the program is elsewhere. A connection that has something to do is
 //! *listed*, so that a pass costs what there is to do and not how many peers there are.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use quinn_proto::{
     ClientConfig, ConnectionEvent, ConnectionHandle, DatagramEvent, Endpoint, EndpointConfig,
-    EndpointEvent, Event, ServerConfig, StreamEvent,
+    EndpointEvent, Event, ServerConfig, StreamEvent, TransportConfig,
 };
 
 use crate::link::{LinkError, Packet};
 
-use super::clock::Clock;
 use super::connection::{Conn, Stage};
 use super::departure::Lives;
 use super::directory::{Directory, Inquiry};
@@ -23,9 +23,10 @@ use super::error::{QuicError, Refusal};
 use super::identity::Identity;
 use super::io::{Datagram, Io};
 use super::peer::Peers;
-use super::settings::QuicSettings;
+use super::settings::{QuicSettings, SMALLEST_PACKET};
 use super::signs::Signs;
 use super::verify::{Credentials, Pins};
+use super::wire::{Due, Wire};
 
 /// A rank's endpoint, its connections and what it knows of its peers.
 pub(super) struct Driver {
@@ -38,8 +39,9 @@ pub(super) struct Driver {
     pub(super) endpoint: Endpoint,
     pub(super) wire: Wire,
     pub(super) client: ClientConfig,
-    /// For those of whom no card is known.
-    pub(super) for_strangers: Arc<ServerConfig>,
+    /// How connections to ranks of other hosts behave, and those to ranks of this one.
+    pub(super) abroad: Manners,
+    pub(super) home: Manners,
     pub(super) pins: Arc<Pins>,
     pub(super) lives: Arc<Lives>,
     pub(super) signs: Arc<Signs>,
@@ -52,18 +54,13 @@ pub(super) struct Driver {
     pub(super) farewells: usize,
 }
 
-/// Socket, time, and what is to be done with them.
-pub(super) struct Wire {
-    pub(super) io: Io,
-    clock: Clock,
-    timers: BTreeSet<(Instant, Due)>,
-    listed: Vec<usize>,
-    /// How often the program itself has driven.
-    pub(super) passes: u64,
-    packets: Vec<Datagram>,
-    scratch: Vec<u8>,
-    /// Nothing goes in or out any more, as if the process had been killed.
-    pub(super) cut: bool,
+/// How connections of one kind behave.
+pub(super) struct Manners {
+    pub(super) transport: Arc<TransportConfig>,
+    /// For those who dial this rank.
+    pub(super) server: Arc<ServerConfig>,
+    /// For those who dial this rank and of whom no card is known.
+    pub(super) for_strangers: Arc<ServerConfig>,
 }
 
 /// What waits for the layer above.
@@ -76,13 +73,6 @@ pub(super) struct News {
     pub(super) inbox: VecDeque<(usize, Packet)>,
     pub(super) faults: VecDeque<LinkError>,
     pub(super) refusals: VecDeque<Refusal>,
-}
-
-/// What is to be looked at again at a certain time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Due {
-    Conn(usize),
-    Peer(usize),
 }
 
 impl Driver {
@@ -98,17 +88,15 @@ impl Driver {
             mut client,
             mut server,
         } = Credentials::new(identity)?;
-        let transport = Arc::new(settings.transport(io.granted()));
-        client.transport_config(Arc::clone(&transport));
-        server
-            .transport_config(transport)
-            // The address of who dialled may change, as routers forget whom they served.
-            .migration(true)
-            .max_incoming(2 * ranks);
-        let mut for_strangers = server.clone();
-        let mut narrow = settings.transport(io.granted());
-        narrow.receive_window(STRANGERS_WINDOW.into());
-        for_strangers.transport_config(Arc::new(narrow));
+        // The address of who dialled may change, as routers forget whom they served.
+        server.migration(true).max_incoming(2 * ranks);
+        let (granted, paths) = (io.granted(), io.paths());
+        let abroad = || settings.transport(granted, paths.abroad());
+        let home = || settings.transport_home(granted, paths.home());
+        let [abroad, home] = [Manners::new(&abroad, &server), Manners::new(&home, &server)];
+        client.transport_config(Arc::clone(&abroad.transport));
+        server.transport_config(Arc::clone(&abroad.transport));
+        keep_memory();
         let mut config = EndpointConfig::default();
         config
             .max_udp_payload_size(LARGEST_ACCEPTED)
@@ -129,7 +117,8 @@ impl Driver {
             endpoint,
             wire: Wire::new(io),
             client,
-            for_strangers: Arc::new(for_strangers),
+            abroad,
+            home,
             pins,
             lives: Arc::new(Lives::new(ranks)),
             signs: Arc::default(),
@@ -141,6 +130,14 @@ impl Driver {
         })
     }
 
+    /// How to talk to whoever is at `address`.
+    pub(super) fn manners_to(&self, address: SocketAddr) -> &Manners {
+        match self.wire.io.paths().is_home(address.ip().to_canonical()) {
+            true => &self.home,
+            false => &self.abroad,
+        }
+    }
+
     /// One pass: what is listed, what has arrived, what is due.
     pub(super) fn drive(&mut self) {
         if self.wire.cut {
@@ -148,10 +145,29 @@ impl Driver {
         }
         let now = self.wire.now();
         self.work(now);
-        self.receive(now);
+        let received = self.receive(now);
         self.learn(now);
         self.expire(now);
-        self.work(now);
+        if received <= AT_ONCE {
+            self.look(now);
+        }
+        // A short message that is awaited is handed up first. What it gives this rank to say goes out with the answer, or with the next
+        // pass: nobody sleeps, and the keeper does not rest, while a connection is listed.
+        if received > AT_ONCE || self.news.inbox.is_empty() {
+            self.work(now);
+        }
+    }
+
+    /// Reads what the listed connections have received, and leaves all else for later.
+    fn look(&mut self, now: Instant) {
+        for place in 0..self.wire.listed.len() {
+            let at = self.wire.listed[place];
+            let Some(mut conn) = self.conns[at].take() else {
+                continue;
+            };
+            self.hear(at, &mut conn, now);
+            self.conns[at] = Some(conn);
+        }
     }
 
     /// As [`Self::drive`], without looking for what has arrived.
@@ -181,13 +197,15 @@ impl Driver {
         !self.wire.timers.is_empty() || self.endpoint.open_connections() > 0
     }
 
-    fn receive(&mut self, now: Instant) {
+    /// Takes in what has arrived; how many bytes that were.
+    fn receive(&mut self, now: Instant) -> usize {
         let mut packets = std::mem::take(&mut self.wire.packets);
-        self.wire.io.receive(&mut packets);
+        let received = self.wire.io.receive(&mut packets);
         for packet in packets.drain(..) {
             self.handle(packet, now);
         }
         self.wire.packets = packets;
+        received
     }
 
     fn handle(&mut self, packet: Datagram, now: Instant) {
@@ -265,15 +283,15 @@ impl Driver {
         if !self.wire.io.unblock() {
             return;
         }
-        let mut later = Vec::new();
         while let Some(at) = self.wire.listed.pop() {
-            if self.process(at, now) {
-                later.push(at);
+            if self.process(at, now)
+                && let Some(conn) = &mut self.conns[at]
+            {
+                conn.listed = true;
+                self.wire.later.push(at);
             }
         }
-        for at in later {
-            self.list(at);
-        }
+        std::mem::swap(&mut self.wire.listed, &mut self.wire.later);
     }
 
     /// Lets one connection do what it has to; whether it has more to send than goes in one pass.
@@ -283,9 +301,7 @@ impl Driver {
         };
         conn.listed = false;
         let mut drained = self.tell_endpoint(at, &mut conn);
-        while let Some(event) = conn.quic.poll() {
-            self.note(at, &mut conn, event, now);
-        }
+        self.hear(at, &mut conn, now);
         if conn.stage == Stage::Elected {
             self.converse(&mut conn, now);
         }
@@ -294,13 +310,23 @@ impl Driver {
         let next = [conn.quic.poll_timeout(), conn.patience];
         let timer = next.into_iter().flatten().min();
         let timer = timer.filter(|_| !drained);
-        self.wire.retime(Due::Conn(at), &mut conn.timer, timer);
+        // Most packets move the time on, by a little. To look too early, and then note the right time, is cheaper than to note each.
+        let is_early = conn.timer.is_some() && timer.is_some() && conn.timer <= timer;
+        if !is_early {
+            self.wire.retime(Due::Conn(at), &mut conn.timer, timer);
+        }
         if drained {
             self.unelect(at, &conn);
             return false;
         }
         self.conns[at] = Some(conn);
         more
+    }
+
+    fn hear(&mut self, at: usize, conn: &mut Conn, now: Instant) {
+        while let Some(event) = conn.quic.poll() {
+            self.note(at, conn, event, now);
+        }
     }
 
     fn note(&mut self, at: usize, conn: &mut Conn, event: Event, now: Instant) {
@@ -348,7 +374,12 @@ impl Driver {
                 more = false;
                 break;
             };
+            // What fits into the smallest packet was all there was, but for the odd probe, which is looked for when nobody waits.
+            let was_all = transmit.size < usize::from(SMALLEST_PACKET);
             self.wire.io.send(transmit, &batch);
+            if was_all {
+                break;
+            }
         }
         self.wire.scratch = batch;
         more
@@ -400,68 +431,42 @@ impl Driver {
             self.peers[peer].elected = None;
         }
     }
-
-    /// Remembers who was turned away; the oldest give way.
-    pub(super) fn refuse(&mut self, refusal: Refusal) {
-        self.inquiry.turned_away(&refusal);
-        if self.news.refusals.len() == MOST_REFUSALS {
-            self.news.refusals.pop_front();
-        }
-        self.news.refusals.push_back(refusal);
-    }
 }
 
-impl News {
-    /// Whether there is something for the layer above.
-    #[inline]
-    pub(super) fn has_mail(&self) -> bool {
-        !self.inbox.is_empty() || !self.faults.is_empty()
-    }
-}
-
-impl Wire {
-    fn new(io: Io) -> Self {
+impl Manners {
+    fn new(transport: &dyn Fn() -> TransportConfig, server: &ServerConfig) -> Self {
+        let with = |transport: &Arc<TransportConfig>| {
+            let mut server = server.clone();
+            server.transport_config(Arc::clone(transport));
+            Arc::new(server)
+        };
+        let mut narrow = transport();
+        narrow.receive_window(STRANGERS_WINDOW.into());
+        let transport = Arc::new(transport());
         Self {
-            io,
-            clock: Clock::new(Instant::now()),
-            timers: BTreeSet::new(),
-            listed: Vec::new(),
-            passes: 1,
-            packets: Vec::new(),
-            scratch: Vec::new(),
-            cut: false,
+            server: with(&transport),
+            for_strangers: with(&Arc::new(narrow)),
+            transport,
         }
-    }
-
-    /// The time, as connections see it.
-    #[inline]
-    pub(super) fn now(&mut self) -> Instant {
-        self.clock.read(Instant::now())
-    }
-
-    /// Moves what is `due` from one time to another.
-    pub(super) fn retime(&mut self, due: Due, from: &mut Option<Instant>, to: Option<Instant>) {
-        if *from == to {
-            return;
-        }
-        if let Some(was) = *from {
-            self.timers.remove(&(was, due));
-        }
-        if let Some(becomes) = to {
-            self.timers.insert((becomes, due));
-        }
-        *from = to;
     }
 }
 
+/// Lets the allocator keep what large messages need. That of glibc gives the end of its memory back to the system as soon as 128 KiB
+/// there are free, and gets it anew for the next message, page by page: a tenth of the time of each byte. Once it has freed a block of
+/// this size it keeps twice as much.
+fn keep_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(MEMORY_KEPT)));
+}
+
+const MEMORY_KEPT: usize = 4 << 20;
 /// Batches that one connection sends before the others have their turn.
 const BATCHES_PER_PASS: usize = 4;
+/// Bytes received in one pass up to which what they say is handed up before anything else is done.
+const AT_ONCE: usize = 4096;
 /// The largest packet that a rank takes.
 const LARGEST_ACCEPTED: u16 = 65_527;
 /// Bytes that somebody may send who has not yet been recognised; what he sends is kept unread until he is.
 const STRANGERS_WINDOW: u32 = 64 << 10;
-/// Refusals that are remembered.
-const MOST_REFUSALS: usize = 64;
 /// How long a full socket is left alone.
 const SOCKET_REST: Duration = Duration::from_millis(1);
 /// How long somebody may take for the handshake that he began.

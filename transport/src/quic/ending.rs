@@ -9,10 +9,11 @@ use quinn_proto::{ConnectionError, TransportErrorCode, VarInt};
 use crate::link::PeerState;
 
 use super::connection::{Conn, Stage};
-use super::driver::{Driver, Due};
+use super::driver::Driver;
 use super::error::Refusal;
 use super::meeting::NEXT_ADDRESS;
 use super::settings::code;
+use super::wire::Due;
 
 /// Why a connection was closed: its end is the word of the rank that closed it.
 pub(super) const LEFT: VarInt = code(0);

@@ -224,7 +224,7 @@ impl Parser {
                 let part = piece
                     .split_off(..piece.len().min(body.len - body.bytes.len()))
                     .unwrap_or_default();
-                body.take(part);
+                body.bytes.append(part);
                 if body.bytes.len() < body.len {
                     return Ok(());
                 }
@@ -297,16 +297,9 @@ impl Parser {
         // Room is made as bytes arrive: a length alone costs no memory.
         let bytes = AlignedBytes::with_capacity(len.min(LARGEST_AT_ONCE)).unwrap_or_default();
         let mut body = Body { frame, bytes, len };
-        body.take(behind);
+        body.bytes.append(behind);
         self.body = Some(body);
         Ok(0)
-    }
-}
-
-impl Body {
-    fn take(&mut self, part: &[u8]) {
-        let have = self.bytes.len();
-        self.bytes.resize(have + part.len())[have..].copy_from_slice(part);
     }
 }
 
@@ -385,7 +378,7 @@ fn decode(head: &[u8]) -> Result<(Frame, usize), StreamError> {
 pub(super) const PREAMBLE: usize = 8;
 /// Bytes before the fields.
 const WORD: usize = 8;
-const LONGEST_HEAD: usize = 44;
+pub(super) const LONGEST_HEAD: usize = 44;
 /// Most bytes that are set aside for a frame before they arrive.
 const LARGEST_AT_ONCE: usize = 1 << 20;
 
@@ -403,6 +396,37 @@ const LEAVING: u8 = 33;
 const GOODBYE: u8 = 34;
 const ECHO: u8 = 35;
 const ECHOED: u8 = 36;
+
+/// For the fuzzer: the frames of a stream that arrives in pieces of these lengths in turn, as text and bytes, and how it ended.
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub fn read_stream(
+    stream: &[u8],
+    cuts: &[usize],
+) -> (Vec<(String, Vec<u8>)>, Result<bool, StreamError>) {
+    let mut parser = Parser::new();
+    let mut found = Vec::new();
+    let mut rest = stream;
+    for &cut in cuts.iter().cycle() {
+        let (piece, after) = rest.split_at(cut.clamp(1, rest.len().max(1)).min(rest.len()));
+        let fed = parser.feed(piece, |frame, payload| {
+            let aligned = payload
+                .as_ptr()
+                .addr()
+                .is_multiple_of(crate::payload::ALIGNMENT);
+            assert!(aligned, "a payload is not aligned");
+            found.push((format!("{frame:?}"), payload.to_vec()));
+        });
+        if let Err(error) = fed {
+            return (found, Err(error));
+        }
+        rest = after;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    (found, Ok(parser.is_between_frames()))
+}
 
 #[cfg(test)]
 mod tests;

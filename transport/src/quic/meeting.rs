@@ -7,11 +7,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use quinn_proto::{Incoming, ServerConfig};
+use quinn_proto::{ClientConfig, Incoming, ServerConfig};
 
 use super::connection::{Conn, Stage};
-use super::driver::{Driver, Due, PATIENCE};
+use super::driver::{Driver, PATIENCE};
 use super::ending::{GIVEN_UP, REDUNDANT};
+use super::wire::Due;
 
 impl Driver {
     /// Sees to it that there will be a connection to `peer`.
@@ -37,10 +38,14 @@ impl Driver {
     /// Whether `peer` and this rank have something to say to each other.
     pub(super) fn is_in_touch(&self, peer: usize) -> bool {
         let entry = &self.peers[peer];
+        let is_met = entry.elected.is_some() || entry.wanted.is_some() || self.has_met(peer);
+        !entry.gone && is_met
+    }
+
+    /// Whether there is a connection to `peer` that is not elected yet.
+    fn has_met(&self, peer: usize) -> bool {
         let mut conns = self.conns.iter().flatten();
-        let mut is_known =
-            || conns.any(|conn| conn.peer == Some(peer) && conn.stage == Stage::Known);
-        !entry.gone && (entry.elected.is_some() || entry.wanted.is_some() || is_known())
+        conns.any(|conn| conn.peer == Some(peer) && conn.stage == Stage::Known)
     }
 
     /// Dials the next address of a peer that was not reached yet, or gives up.
@@ -52,17 +57,16 @@ impl Driver {
         if !self.knows(peer) {
             return self.await_card(peer, since, now);
         }
-        let entry = &mut self.peers[peer];
-        let end = since + self.settings.dial_deadline;
+        let has_answered = self.has_met(peer);
+        let end = self.patience_ends(since, has_answered);
         if now >= end {
-            let tried: Vec<_> = entry.addresses.iter().map(SocketAddr::to_string).collect();
-            let trouble = format!(
-                "no UDP path to rank {peer} at {}: nothing answered for {:.1?}; does a firewall block UDP, or is it another host's address?",
-                tried.join(", "),
-                self.settings.dial_deadline
-            );
+            let trouble = self.no_path(peer, has_answered);
             return self.give_up(peer, trouble, now);
         }
+        if has_answered {
+            return self.retime_peer(peer, end);
+        }
+        let entry = &mut self.peers[peer];
         let next = (entry.tried..entry.addresses.len())
             .find(|&index| self.wire.io.reaches(entry.addresses[index]));
         let mut again = end;
@@ -84,6 +88,34 @@ impl Driver {
         self.retime_peer(peer, again);
     }
 
+    /// A peer that has answered may have to wait for this rank's card before it lets it in.
+    fn patience_ends(&self, since: Instant, has_answered: bool) -> Instant {
+        let more = if has_answered {
+            self.settings.card_deadline
+        } else {
+            Duration::ZERO
+        };
+        since + self.settings.dial_deadline + more
+    }
+
+    fn no_path(&self, peer: usize, has_answered: bool) -> String {
+        let tried = self.peers[peer].addresses.iter();
+        let tried = tried
+            .map(SocketAddr::to_string)
+            .collect::<Vec<_>>()
+            .join(", ");
+        if has_answered {
+            return format!(
+                "rank {peer} at {tried} has answered, but has not let this rank in: has its launcher lost the card of rank {}?",
+                self.rank
+            );
+        }
+        format!(
+            "no UDP path to rank {peer} at {tried}: nothing answered for {:.1?}; does a firewall block UDP, or is it another host's address?",
+            self.settings.dial_deadline
+        )
+    }
+
     /// Looks again, or gives up, when there has been time enough for a card to come.
     fn await_card(&mut self, peer: usize, since: Instant, now: Instant) {
         let patience = self.settings.card_deadline;
@@ -102,12 +134,18 @@ impl Driver {
     fn dial(&mut self, peer: usize, address: SocketAddr, now: Instant) {
         let name = self.pins.name_of(peer);
         // Refused only for addresses that nobody can listen at, which the deadline will say.
-        if let Ok((handle, quic)) = self
-            .endpoint
-            .connect(now, self.client.clone(), address, &name)
+        if let Ok((handle, quic)) =
+            self.endpoint
+                .connect(now, self.client_for(address), address, &name)
         {
             self.add(handle, Conn::new(quic, Some(peer)));
         }
+    }
+
+    fn client_for(&self, address: SocketAddr) -> ClientConfig {
+        let mut client = self.client.clone();
+        client.transport_config(Arc::clone(&self.manners_to(address).transport));
+        client
     }
 
     /// Somebody wants a connection.
@@ -131,20 +169,24 @@ impl Driver {
                 self.wire.io.send(transmit, answer);
             }
         } else {
-            let config = (!is_known).then(|| Arc::clone(&self.for_strangers));
-            self.admit(incoming, config, now, answer);
+            let manners = self.manners_to(from);
+            let config = match is_known {
+                true => &manners.server,
+                false => &manners.for_strangers,
+            };
+            self.admit(incoming, Arc::clone(config), now, answer);
         }
     }
 
     fn admit(
         &mut self,
         incoming: Incoming,
-        config: Option<Arc<ServerConfig>>,
+        config: Arc<ServerConfig>,
         now: Instant,
         answer: &mut Vec<u8>,
     ) {
         let from = incoming.remote_address();
-        match self.endpoint.accept(incoming, now, answer, config) {
+        match self.endpoint.accept(incoming, now, answer, Some(config)) {
             Ok((handle, quic)) => {
                 let mut conn = Conn::new(quic, None);
                 conn.patience = Some(now + PATIENCE);

@@ -48,6 +48,7 @@ mod identity;
 mod io;
 mod keeper;
 mod meeting;
+mod paths;
 mod peer;
 mod settings;
 mod signs;
@@ -56,6 +57,7 @@ mod socket;
 pub(crate) mod tests;
 mod traffic;
 mod verify;
+mod wire;
 
 use std::fmt;
 use std::sync::Arc;
@@ -74,6 +76,8 @@ pub(crate) use beside::Beside;
 pub use directory::{Directory, News, Roll};
 pub use error::{QuicError, Refusal};
 pub use framing::StreamError;
+#[cfg(fuzzing)]
+pub use framing::read_stream;
 pub use identity::{Card, Fingerprint, Identity, JobId};
 pub use settings::{Congestion, QuicSettings};
 pub use socket::QuicSocket;

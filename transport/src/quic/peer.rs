@@ -16,7 +16,7 @@ use quinn_proto::SendStream;
 use crate::link::PeerState;
 use crate::payload::AlignedBytes;
 
-use super::framing::{Frame, Lane, encode};
+use super::framing::{Frame, LONGEST_HEAD, Lane, encode};
 
 /// All ranks of the job. Of one that nobody has spoken of there is no more than its place.
 pub(super) struct Peers {
@@ -206,6 +206,11 @@ impl Outbound {
     #[inline]
     pub(super) fn push(&mut self, frame: &Frame, bytes: &[u8]) {
         self.sent += cost(bytes.len());
+        let needed = LONGEST_HEAD + bytes.len();
+        if self.tail.capacity() - self.tail.len() < needed {
+            // One piece of memory for many messages, and the same again once the peer has acknowledged them.
+            self.tail.reserve(needed.max(TAIL));
+        }
         encode(frame, bytes.len(), &mut self.tail);
         self.tail.extend_from_slice(bytes);
     }
@@ -276,5 +281,7 @@ impl AsRef<[u8]> for Owned {
     }
 }
 
+/// Bytes of memory for small messages that is asked for at a time.
+const TAIL: usize = 8 << 10;
 /// Bytes from which on a piece of its own is cheaper than a copy.
 const WORTH_AN_ENTRY: usize = 4096;

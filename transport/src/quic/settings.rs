@@ -23,8 +23,9 @@ pub struct QuicSettings {
     pub keep_alive: Duration,
     /// What decides how much may be under way.
     pub congestion: Congestion,
-    /// The largest packet that is tried, in bytes of UDP payload. What the path carries is found out from 1200 upwards.
-    pub largest_packet: u16,
+    /// The largest packet that is tried, in bytes of UDP payload; none is the largest that the interface takes. What the path carries
+    /// is found out from 1200 upwards.
+    pub largest_packet: Option<u16>,
     /// Bytes of messages that wait for one peer, here, on the way and there until it polls, before the sender hears "no room now".
     pub queue: usize,
     /// Bytes of a part of a large message.
@@ -66,7 +67,7 @@ impl Default for QuicSettings {
             idle_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(2),
             congestion: Congestion::Lan,
-            largest_packet: 8972,
+            largest_packet: None,
             queue: 1 << 20,
             chunk: 64 << 10,
             chunks: 32,
@@ -91,8 +92,10 @@ impl QuicSettings {
             let cure = "at most a quarter of the idle time-out, so that a lost sign of life is not taken for death";
             return refuse("the keep-alive interval", &self.keep_alive, cure);
         }
-        if !(SMALLEST_PACKET..=LARGEST_PACKET).contains(&self.largest_packet) {
-            return refuse("the largest packet", &self.largest_packet, "1200 to 65507");
+        if let Some(size) = self.largest_packet
+            && !(SMALLEST_PACKET..=LARGEST_PACKET).contains(&size)
+        {
+            return refuse("the largest packet", &size, "1200 to 65507");
         }
         if self.chunk < 4096 || self.chunks == 0 {
             return refuse(
@@ -110,14 +113,14 @@ impl QuicSettings {
         Ok(())
     }
 
-    /// What each connection is told, given a socket buffer of `granted` bytes.
-    pub(super) fn transport(&self, granted: usize) -> TransportConfig {
+    /// What a connection to another host is told, whose interface takes packets of `largest` bytes, given a socket buffer of `granted`.
+    pub(super) fn transport(&self, granted: usize, largest: u16) -> TransportConfig {
         let window = window(granted, self.senders);
         let mut config = TransportConfig::default();
         config
             .initial_mtu(SMALLEST_PACKET)
             .min_mtu(SMALLEST_PACKET)
-            .mtu_discovery_config(Some(self.discovery()))
+            .mtu_discovery_config(Some(self.discovery(largest)))
             .stream_receive_window(window.into())
             // As much as both streams together, so that unread bulk never takes the room of small messages.
             .receive_window(self.receive_window(granted))
@@ -141,9 +144,21 @@ impl QuicSettings {
         (2 * window(granted, self.senders)).into()
     }
 
-    fn discovery(&self) -> MtuDiscoveryConfig {
+    /// As [`Self::transport`], to a rank of this host: there is nothing to find out.
+    pub(super) fn transport_home(&self, granted: usize, largest: u16) -> TransportConfig {
+        let size = self
+            .largest_packet
+            .map_or(largest, |size| size.min(largest));
+        let mut config = self.transport(granted, largest);
+        // What falls back after losses must not fall to the size for paths that nobody knows. The first packets of a connection are
+        // padded to it.
+        config.initial_mtu(size).min_mtu(size.min(LARGEST_PADDING));
+        config
+    }
+
+    fn discovery(&self, largest: u16) -> MtuDiscoveryConfig {
         let mut config = MtuDiscoveryConfig::default();
-        config.upper_bound(self.largest_packet);
+        config.upper_bound(self.largest_packet.unwrap_or(largest));
         // What looks like a path that lost its size is a full receive buffer nearly always: look again soon.
         config.black_hole_cooldown(Duration::from_secs(5));
         config
@@ -187,12 +202,12 @@ fn acknowledgements() -> AckFrequencyConfig {
     config
 }
 
-/// Bytes that a peer may send on a stream ahead of its reader. More than the socket's buffer holds is lost when the reader is late,
-/// and a loss of that kind looks like a path that does not carry the packet's size: 2 MiB over a buffer of 208 KiB lost 3810 packets
-/// and fell back to packets of 1200 bytes. The system grants twice what it says, for its own books.
+/// Bytes that a peer may send on each of its two streams ahead of their reader. More than the socket's buffer holds is lost when the
+/// reader is late, and a loss of that kind looks like a path that does not carry the packet's size: 2 MiB over a buffer of 208 KiB
+/// lost 3810 packets and fell back to packets of 1200 bytes. The system grants twice what it says, for its own books.
 fn window(granted: usize, senders: usize) -> u32 {
     let share = granted / 2 / senders.max(1);
-    share.clamp(128 << 10, 1 << 20) as u32
+    (share / 2).clamp(16 << 10, 1 << 20) as u32
 }
 
 /// A code for the end of a connection.
@@ -203,7 +218,9 @@ pub(super) const fn code(number: u32) -> VarInt {
 /// What every path of the internet carries.
 pub(super) const SMALLEST_PACKET: u16 = 1200;
 /// What UDP over IPv4 can carry at all.
-const LARGEST_PACKET: u16 = 65_507;
+pub(super) const LARGEST_PACKET: u16 = 65_507;
+/// To what the first packets of a connection are padded at most.
+const LARGEST_PADDING: u16 = 8192;
 /// The first retransmission comes after three of these: 30 ms instead of the usual second. A peer whose socket is a moment late
 /// costs a tenth of a second.
 const INITIAL_RTT: Duration = Duration::from_millis(10);
@@ -216,9 +233,9 @@ mod tests {
     #[test]
     fn windows_fit_into_what_the_socket_was_granted() {
         assert_eq!(window(8 << 20, 1), 1 << 20);
-        assert_eq!(window(425_984, 1), 212_992);
-        assert_eq!(window(8 << 20, 16), 256 << 10);
-        assert_eq!(window(0, 0), 128 << 10);
+        assert_eq!(window(425_984, 1), 106_496);
+        assert_eq!(window(8 << 20, 16), 128 << 10);
+        assert_eq!(window(0, 0), 16 << 10);
     }
 
     #[test]
@@ -232,8 +249,8 @@ mod tests {
         assert!(
             refused(|settings| settings.keep_alive = Duration::from_secs(3)).contains("quarter")
         );
-        assert!(refused(|settings| settings.largest_packet = 1199).contains("1200"));
-        assert!(refused(|settings| settings.largest_packet = 65_508).contains("65507"));
+        assert!(refused(|settings| settings.largest_packet = Some(1199)).contains("1200"));
+        assert!(refused(|settings| settings.largest_packet = Some(65_508)).contains("65507"));
         assert!(refused(|settings| settings.chunks = 0).contains("one part"));
         assert!(refused(|settings| settings.tick = Duration::ZERO).contains("tick"));
     }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::driver::News;
+
 /// Two lamps, switched by who has the seat.
 #[derive(Debug, Default)]
 pub(super) struct Signs {
@@ -32,6 +34,14 @@ impl Signs {
     #[inline]
     pub(super) fn show_life(&self, live: bool) {
         set(&self.live, live);
+    }
+}
+
+impl News {
+    /// Whether there is something for the layer above.
+    #[inline]
+    pub(super) fn has_mail(&self) -> bool {
+        !self.inbox.is_empty() || !self.faults.is_empty()
     }
 }
 

@@ -17,6 +17,7 @@ use super::driver::Driver;
 use super::ending::{FAILED, GIVEN_UP, LEFT, NONSENSE, READ};
 use super::framing::{Frame, Lane};
 use super::peer::{Farewell, cost};
+use super::wire::Due;
 
 impl Driver {
     /// Whether a message of `len` bytes may be sent to `peer` now.
@@ -291,8 +292,7 @@ impl Driver {
         entry.wanted = None;
         entry.lanes.iter_mut().for_each(|lane| lane.clear());
         let mut timer = entry.timer.take();
-        self.wire
-            .retime(super::driver::Due::Peer(peer), &mut timer, None);
+        self.wire.retime(Due::Peer(peer), &mut timer, None);
         for at in 0..self.conns.len() {
             let Some(conn) = self.conns[at].as_mut() else {
                 continue;

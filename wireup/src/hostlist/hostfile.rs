@@ -8,7 +8,7 @@ use super::{HostListError, HostListProblem, HostSlots, MOST_HOSTS, add};
 
 /// Reads a list as `--host` takes it: `a:4,b:4`, `a,b`, `node[01-04]:8`, `user@a`, `[fe80::1]:2`.
 ///
-/// A host without a number takes one rank; one that is named again takes so many more.
+/// A host without a number takes one rank; one that is named again takes so many more. A number without a host is `localhost`.
 ///
 /// # Errors
 /// When an item is not of this form; the error says where and what to write.
@@ -17,11 +17,9 @@ use super::{HostListError, HostListProblem, HostSlots, MOST_HOSTS, add};
 /// ```
 /// use phalanx_wireup::hostlist::{HostSlots, parse_list};
 ///
-/// let hosts = parse_list("a:4, b[1-2], a")?;
-/// assert_eq!(
-///     hosts,
-///     [HostSlots::new("a", 5), HostSlots::new("b1", 1), HostSlots::new("b2", 1)]
-/// );
+/// let hosts = parse_list("a:4, b[1-2], a, :3")?;
+/// let expected = [("a", 5), ("b1", 1), ("b2", 1), ("localhost", 3)];
+/// assert_eq!(hosts, expected.map(|(host, slots)| HostSlots::new(host, slots)));
 /// # Ok::<(), phalanx_wireup::hostlist::HostListError>(())
 /// ```
 pub fn parse_list(text: &str) -> Result<Vec<HostSlots>, HostListError> {
@@ -150,6 +148,9 @@ fn specification(item: Piece<'_>) -> Result<(Vec<String>, Option<u32>), HostList
         return Ok((vec![address.to_string()], None));
     }
     let (name, slots) = match item.rsplit_once(':') {
+        Some((name, slots)) if name.is_empty() => {
+            return Ok((vec![THIS_HOST.to_owned()], Some(slots.slots()?)));
+        }
         Some((name, slots)) => (name, Some(slots.slots()?)),
         None => (item, None),
     };
@@ -157,6 +158,9 @@ fn specification(item: Piece<'_>) -> Result<(Vec<String>, Option<u32>), HostList
     expand(name, &mut names)?;
     Ok((names, slots))
 }
+
+/// What `:4` means, as it does in other places where a host may be left out.
+const THIS_HOST: &str = "localhost";
 
 fn within_limit(hosts: &[HostSlots], at: Piece<'_>) -> Result<(), HostListError> {
     if hosts.len() > MOST_HOSTS {

@@ -84,7 +84,7 @@ fn garbage_at_the_port_disturbs_nobody() {
 fn a_flood_of_handshakes_costs_no_memory_and_keeps_nobody_out() {
     let mut links = job(2, &patient());
     let mut client = links[0].shared.sit().driver.pins.stranger(None);
-    client.transport_config(Arc::new(patient().transport(1 << 20)));
+    client.transport_config(Arc::new(patient().transport(1 << 20, 1200)));
     let target = links[0].address();
     let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
     let first_packet = move || {

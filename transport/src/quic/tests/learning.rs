@@ -161,6 +161,26 @@ fn the_higher_rank_may_be_the_one_that_dials() {
 }
 
 #[test]
+fn who_is_answered_waits_longer_than_for_an_answer() {
+    let settings = QuicSettings {
+        dial_deadline: Duration::from_secs(2),
+        ..patient()
+    };
+    let (mut links, desks, cards) = unacquainted(2, &settings);
+    desks[1].tell(News::Card(cards[0].clone()));
+    assert!(links[1].send(0, &numbered(1), b"hello").unwrap());
+    // Until the deadline for an answer is over: what has to happen then is nothing.
+    let end = Instant::now() + Duration::from_millis(2500);
+    await_that("the end of the deadline", || {
+        assert!(links.iter_mut().all(|link| link.poll().unwrap().is_none()));
+        Instant::now() > end
+    });
+    assert_eq!(links[1].state_of(0), PeerState::Present);
+    desks[0].tell(News::Card(cards[1].clone()));
+    assert_eq!(*receive(&mut links[0]).1.payload, *b"hello");
+}
+
+#[test]
 fn much_that_was_sent_before_the_card_came_arrives() {
     let (mut links, desks, cards) = unacquainted(2, &patient());
     desks[0].tell(News::Card(cards[1].clone()));
@@ -457,7 +477,7 @@ impl Dialler {
             pins, mut client, ..
         } = Credentials::new(&identity).unwrap();
         pins.learn(card, 2).unwrap();
-        client.transport_config(Arc::new(patient().transport(1 << 20)));
+        client.transport_config(Arc::new(patient().transport(1 << 20, 1472)));
         let (target, name) = (card.addresses[0], pins.name_of(card.rank));
         let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, false, None);
         let mut dial = |_| endpoint.connect(Instant::now(), client.clone(), target, &name);

@@ -1,6 +1,7 @@
 //! What prototypes and others' reports have shown to go wrong.
 
 use std::net::UdpSocket;
+use std::thread;
 use std::time::Duration;
 
 use super::{HANG, await_that, await_trouble, bind, enrol, job, numbered, ping_pong, receive};
@@ -35,26 +36,42 @@ fn a_batch_never_has_more_bytes_than_the_kernel_takes() {
     }
 }
 
-#[test]
-fn packets_grow_to_jumbo_frames_and_bulk_still_arrives() {
-    let mut links = job(2, &patient());
+/// The size of packets from one rank to another once the path is known.
+fn settled_size(settings: &QuicSettings, enough: u16) -> u16 {
+    let mut links = job(2, settings);
     let chunk = Header::Chunk {
         receive: 1,
         position: 0,
     };
-    let mut mtu = 0;
+    let mut size = 0;
     for _ in 0..400 {
         let part = vec![0; 64 << 10];
         await_that("room", || links[0].send(1, &chunk, &part).unwrap());
         assert_eq!(receive(&mut links[1]).1.payload.len(), 64 << 10);
         let seat = links[0].shared.sit();
         let conn = seat.driver.conns.iter().flatten().next().unwrap();
-        mtu = conn.quic.current_mtu();
-        if mtu >= 8900 {
+        size = conn.quic.current_mtu();
+        if size >= enough {
             break;
         }
     }
-    assert!((8900..=8972).contains(&mtu), "{mtu}");
+    size
+}
+
+#[test]
+fn packets_grow_to_what_is_allowed_and_bulk_still_arrives() {
+    let settings = QuicSettings {
+        largest_packet: Some(8972),
+        ..patient()
+    };
+    let size = settled_size(&settings, 8900);
+    assert!((8900..=8972).contains(&size), "{size}");
+}
+
+#[test]
+fn packets_within_a_host_are_as_large_as_udp_can_carry() {
+    let size = settled_size(&patient(), 65_000);
+    assert!((65_000..=65_507).contains(&size), "{size}");
 }
 
 #[test]
@@ -210,6 +227,85 @@ fn what_is_sent_to_a_rank_that_computes_is_acknowledged() {
     });
     for _ in 0..window {
         assert_eq!(receive(&mut links[1]).1.header, header);
+    }
+}
+
+#[test]
+fn what_the_program_has_taken_is_acknowledged_while_it_computes() {
+    let mut links = job(2, &patient());
+    ping_pong(&mut links, 1);
+    let header = Header::Chunk {
+        receive: 1,
+        position: 0,
+    };
+    // Few bytes, which are handed up before anything is said to them.
+    assert_ne!(links[0].send_part(1, &header, &[1; 300]).unwrap(), 0);
+    assert_eq!(receive(&mut links[1]).1.header, header);
+    let chunks = links[0].chunks.clone();
+    let all = QuicSettings::default().chunks;
+    await_that("the acknowledgement", || {
+        let free: Vec<_> = std::iter::from_fn(|| chunks.try_take()).collect();
+        free.len() == all
+    });
+}
+
+#[test]
+fn packets_that_a_full_socket_did_not_take_are_not_lost() {
+    let mut links = job(2, &patient());
+    ping_pong(&mut links, 1);
+    for round in 0..20 {
+        links[0].shared.sit().driver.wire.io.full.set(round % 4);
+        ping_pong(&mut links, 1);
+    }
+    links[0].settle();
+    let seat = links[0].shared.sit();
+    let conns = seat.driver.conns.iter().flatten();
+    let path = conns.map(|conn| conn.quic.stats().path).next().unwrap();
+    assert_eq!(path.lost_packets - path.lost_plpmtud_probes, 0);
+}
+
+#[test]
+fn many_senders_do_not_drown_a_receiver_with_a_small_buffer() {
+    const SENDERS: usize = 8;
+    const PARTS: usize = 40;
+    let settings = QuicSettings {
+        socket_buffer: 212_992,
+        senders: SENDERS,
+        ..patient()
+    };
+    let mut links = job(1 + SENDERS, &settings);
+    let header = Header::Chunk {
+        receive: 1,
+        position: 0,
+    };
+    let send_all = |mut link: crate::Quic| {
+        let mut sent = 0;
+        await_that("room for all", || {
+            let part = vec![9; 64 << 10];
+            sent += usize::from(link.send_part(0, &header, &part).unwrap() != 0);
+            assert!(link.poll().unwrap().is_none());
+            sent == PARTS
+        });
+        link
+    };
+    let senders: Vec<crate::Quic> = thread::scope(|scope| {
+        let senders: Vec<_> = links
+            .drain(1..)
+            .map(|link| scope.spawn(move || send_all(link)))
+            .collect();
+        for _ in 0..SENDERS * PARTS {
+            let (_, part) = receive(&mut links[0]);
+            assert_eq!(part.payload.len(), 64 << 10);
+        }
+        let ended = senders.into_iter().map(|sender| sender.join().unwrap());
+        ended.collect()
+    });
+    for sender in senders {
+        let seat = sender.shared.sit();
+        let conn = seat.driver.conns.iter().flatten().next().unwrap();
+        let (path, size) = (conn.quic.stats().path, conn.quic.current_mtu());
+        assert!(path.lost_packets * 10 <= path.sent_packets, "{path:?}");
+        assert!(size >= 8192, "packets fell to {size} bytes");
     }
 }
 

@@ -127,7 +127,7 @@ fn a_stranger_is_turned_away() {
         {
             let mut seat = dials.shared.sit();
             let mut client = seat.driver.pins.stranger(protocol);
-            client.transport_config(patient().transport(1 << 20).into());
+            client.transport_config(patient().transport(1 << 20, 1200).into());
             seat.driver.client = client;
         }
         assert!(dials.send(1, &numbered(1), b"hello?").unwrap());
