@@ -238,4 +238,4 @@ fn pass_on(output: impl Read + Send + 'static, lines: Sender<String>) {
 }
 
 /// A rank that says nothing for so long is not slow: it hangs.
-const HANG: Duration = Duration::from_secs(100);
+const HANG: Duration = Duration::from_secs(300);
