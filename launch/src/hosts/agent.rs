@@ -56,6 +56,8 @@ pub fn serve_as_agent() -> ExitCode {
 #[derive(Debug)]
 struct Agent {
     number: u32,
+    /// The name by which this host was reached.
+    host: String,
     parent: Who,
     uplink: Uplink,
     crew: Crew,
@@ -116,6 +118,7 @@ impl Agent {
         };
         let mut agent = Self {
             number: host,
+            host: errand.post.host.clone(),
             parent: errand.parent,
             uplink,
             crew,
@@ -280,7 +283,8 @@ impl Agent {
                     is_started,
                     fault,
                 } => {
-                    let text = fault.to_string();
+                    // Who reads it would try the same from another host.
+                    let text = format!("{fault} (seen from host {})", self.host);
                     self.lose(number, &text);
                     let host = number;
                     self.uplink.send(&if is_started {

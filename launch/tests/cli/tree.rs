@@ -94,6 +94,7 @@ fn a_host_that_is_reached_through_another_is_named_when_it_is_lost_or_cannot_sta
     let errors = job.errors();
     assert!(
         errors.starts_with("phalanx: host h5 was lost: ")
+            && errors.contains(" (seen from host h1); ")
             && errors.ends_with("; with it went rank 5\n"),
         "{errors}"
     );

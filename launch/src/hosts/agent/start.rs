@@ -55,7 +55,7 @@ pub(super) fn start(errand: &Errand) -> Result<Started, End> {
     let branches = Branches::start(&errands, places).map_err(|fault| End::Failed {
         host,
         code: ExitCode::Launcher,
-        text: fault.to_string(),
+        text: format!("{fault} (seen from host {})", errand.post.host),
     })?;
     let muster = Muster {
         plan: &plan,
