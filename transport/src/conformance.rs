@@ -251,7 +251,8 @@ fn quic(ranks: usize, change: impl FnOnce(&mut QuicSettings)) -> Vec<Link> {
 fn quic_in_a_storm(ranks: usize) -> Vec<Link> {
     let settings = QuicSettings {
         dial_deadline: 2 * HANG,
-        idle_timeout: 2 * HANG,
+        // Whoever leaves is gone when its last word was sent; if that is lost, silence has to tell the others.
+        idle_timeout: Duration::from_secs(60),
         // No goodbyes between ranks that never talked: of a large job they would be nearly all that there is to carry.
         farewells: if ranks > 8 { 0 } else { usize::MAX },
         ..QuicSettings::default()
