@@ -101,17 +101,7 @@ fn ranks_have_time_to_end_in_their_own_way() {
 
 #[test]
 fn the_first_interrupt_is_forwarded_once_and_the_second_kills() {
-    let body = "trap 'echo interrupted' INT; echo ready; while :; do sleep 1000 & wait; done";
-    let mut job = Running::start(script(3, &[], body));
-    job.lines(3);
-    job.signal(Signal::SIGINT);
-    assert_eq!(job.lines(3), ["interrupted"; 3]);
-    job.signal(Signal::SIGINT);
-    assert_eq!(job.wait(), Some(130));
-    let mut rest = String::new();
-    std::io::Read::read_to_string(&mut job.stdout, &mut rest).unwrap();
-    assert_eq!(rest, "", "no rank got the first one twice");
-    assert_eq!(job.processes(), Vec::<i32>::new());
+    interrupt_twice(Running::start(script(3, &[], INTERRUPTED)));
 }
 
 #[test]
@@ -192,5 +182,22 @@ fn ranks_that_run_already_are_ended_when_another_cannot_be_started() {
     ]));
     assert_eq!(job.wait(), Some(127));
     assert!(job.errors().contains("cannot start rank 3: /nonexistent"));
+    assert_eq!(job.processes(), Vec::<i32>::new());
+}
+
+/// What a rank does that says when it is interrupted, and goes on.
+pub(crate) const INTERRUPTED: &str =
+    "trap 'echo interrupted' INT; echo ready; while :; do sleep 1000 & wait; done";
+
+/// Interrupts a job of three ranks that run [`INTERRUPTED`]: they are told once, and killed the second time.
+pub(crate) fn interrupt_twice(mut job: Running) {
+    job.lines(3);
+    job.signal(Signal::SIGINT);
+    assert_eq!(job.lines(3), ["interrupted"; 3]);
+    job.signal(Signal::SIGINT);
+    assert_eq!(job.wait(), Some(130));
+    let mut rest = String::new();
+    std::io::Read::read_to_string(&mut job.stdout, &mut rest).unwrap();
+    assert_eq!(rest, "", "no rank got the first one twice");
     assert_eq!(job.processes(), Vec::<i32>::new());
 }

@@ -1,13 +1,14 @@
 //! Jobs over several hosts: where ranks run, what they get, what they say and how they end.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::os::unix::process::CommandExt;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::endings::{INTERRUPTED, interrupt_twice};
 use crate::harness::{Running, eventually, finish};
 use crate::stand_in::StandIn;
 
@@ -291,17 +292,11 @@ fn a_killed_rank_is_named_with_its_host_and_signal_and_nothing_is_left() {
 #[test]
 fn the_first_interrupt_is_forwarded_once_and_the_second_kills() {
     let stand_in = StandIn::new();
-    let body = "trap 'echo interrupted' INT; echo ready; while :; do sleep 1000 & wait; done";
-    let mut job = Running::start(stand_in.job("localhost,b,c", &[], body));
-    job.lines(3);
-    job.signal(Signal::SIGINT);
-    assert_eq!(job.lines(3), ["interrupted"; 3]);
-    job.signal(Signal::SIGINT);
-    assert_eq!(job.wait(), Some(130));
-    let mut rest = String::new();
-    job.stdout.read_to_string(&mut rest).unwrap();
-    assert_eq!(rest, "", "no rank got the first one twice");
-    assert_eq!(job.processes(), Vec::<i32>::new());
+    interrupt_twice(Running::start(stand_in.job(
+        "localhost,b,c",
+        &[],
+        INTERRUPTED,
+    )));
 }
 
 #[test]
