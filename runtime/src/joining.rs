@@ -9,7 +9,7 @@
 //! Who shares memory is known from what was done, not from names: the launcher gave the ranks of a host one descriptor, or they came
 //! to the same named segment and are seen in it.
 
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::RawFd;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
 
@@ -170,14 +170,9 @@ fn meeting_place(
 }
 
 fn inherited_segment(number: RawFd) -> Result<Arc<Segment>, JoinError> {
-    let descriptor = inherited(number).map_err(SegmentError::Attach);
+    let descriptor = handoff::take(number).map_err(SegmentError::Attach);
     let segment = descriptor.and_then(Segment::attach);
     Ok(Arc::new(segment.map_err(LinkError::from)?))
-}
-
-/// A descriptor that the launcher left open for this rank.
-pub(crate) fn inherited(number: RawFd) -> std::io::Result<OwnedFd> {
-    handoff::take(number)
 }
 
 fn shape(ranks: usize, config: &Config) -> Shape {

@@ -6,11 +6,11 @@ use std::os::unix::net::UnixStream;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use phalanx_shm::handoff;
 use phalanx_wireup::exchange::{Agent, Shape};
 use phalanx_wireup::{Channel, Client, Hub, HubEvent, Place, Token, WireupSource, rendezvous};
 
 use crate::error::JoinError;
-use crate::joining::inherited;
 use crate::notice::notice;
 
 /// Where a rank meets the others.
@@ -33,7 +33,7 @@ impl Meeting {
         match source {
             WireupSource::Inherited(number) => {
                 let stream = UnixStream::from(
-                    inherited(*number)
+                    handoff::take(*number)
                         .map_err(JoinError::system("take over the stream of its launcher"))?,
                 );
                 let channel = Channel::plain(stream)

@@ -63,15 +63,6 @@ impl Loss {
             end: None,
         }
     }
-
-    /// The same loss, of which it is known how the process ended.
-    #[must_use]
-    pub fn with_end(self, end: ProcessEnd) -> Self {
-        Self {
-            end: Some(end),
-            ..self
-        }
-    }
 }
 
 impl std::fmt::Display for Loss {
